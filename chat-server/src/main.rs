@@ -1,0 +1,2 @@
+//! The reference chat server.
+fn main() {}

@@ -1,0 +1,1 @@
+//! SQLite backend of chat-core: one writer with group commit, many readers, WAL
