@@ -1,1 +1,21 @@
-//! Chat that behaves: durable rooms, exactly-once posts and offset replay, without network or disk
+//! Chat that behaves: durable rooms, exactly-once posts and offset replay, without network or disk.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod backends;
+mod delivery;
+mod entry;
+mod error;
+mod id;
+mod log;
+mod position;
+mod presence;
+
+pub use backends::Backends;
+pub use delivery::{Delivery, Heard, Interest, Listener, News, Progress};
+pub use entry::{Author, Body, Draft, Entry, Kind, Timestamp};
+pub use error::{Cause, StoreError, StoreResult};
+pub use id::{ConnectionId, DisplayName, InvalidId, MessageKey, NodeId, RoomId, SubscriberId, UserId};
+pub use id::{KEY_CHARACTERS_MAX, NAME_CHARACTERS_MAX, ROOM_CHARACTERS_MAX, USER_CHARACTERS_MAX};
+pub use log::{Appended, MessageLog, PageLimit, Replay, StoreIdentity};
+pub use position::{Bookmark, Bounds, Epoch, Fingerprint, InvalidBookmark, Offset, Position};
+pub use presence::{Changed, Departure, Edge, Member, Presence, Renewed, Roster, Seat};

@@ -1,0 +1,104 @@
+//! [`Presence`]: who is in a room right now, per user and per connection.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::error::StoreResult;
+use crate::id::{ConnectionId, NodeId, RoomId, UserId};
+
+/// Who is in a room right now. Two phones are one person.
+///
+/// A seat lives as long as its node's lease, on the store's clock; one command renews the lease of all of a node's seats.
+/// Every sentence below has a case of the same name in the conformance kit (feature `conformance`).
+#[async_trait]
+pub trait Presence: Debug + Send + Sync + 'static {
+    /// Takes a seat. Taking it again changes nothing. The edge, whether the *user* arrived by this, is decided atomically and never looks at leases.
+    async fn enter(&self, seat: &Seat) -> StoreResult<Changed>;
+
+    /// Gives a seat up. An unknown seat: no change.
+    async fn leave(&self, seat: &Seat) -> StoreResult<Changed>;
+
+    /// Extends the lease of every seat of `node` to `lease` from now. [`Renewed::Lapsed`] if it had run out before (or the node was never
+    /// heard of): its seats may be gone, so the node takes a new incarnation and enters again. A node renews once before its first seat.
+    async fn renew(&self, node: NodeId, lease: Duration) -> StoreResult<Renewed>;
+
+    /// The users of a room, each once, in order of their ids, with the room's version. Seats whose lease has lapsed and that nobody has evicted yet still count.
+    async fn roster(&self, room: &RoomId) -> StoreResult<Roster>;
+
+    /// Nodes whose lease has lapsed and that still have seats, at most `limit`.
+    async fn lapsed(&self, limit: u32) -> StoreResult<Vec<NodeId>>;
+
+    /// Removes every seat of `node` and its lease, and answers what changed, room by room, one item for each user that left.
+    async fn evict(&self, node: NodeId) -> StoreResult<Vec<Departure>>;
+}
+
+/// A connection's presence in a room.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Seat {
+    /// Which room.
+    pub room: RoomId,
+    /// Whose connection.
+    pub user: UserId,
+    /// Which connection.
+    pub connection: ConnectionId,
+    /// The incarnation of the node that holds the connection.
+    pub node: NodeId,
+}
+
+/// What entering or leaving did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The room's version after it; it grows by one with every edge.
+    pub version: u64,
+    /// Whether the user arrived or left by it.
+    pub edge: Option<Edge>,
+}
+
+/// A user's first seat was taken or last seat given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edge {
+    /// The first seat was taken.
+    Arrived,
+    /// The last seat was given up.
+    Left,
+}
+
+/// A user who left because of an eviction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Departure {
+    /// Which room.
+    pub room: RoomId,
+    /// Who left.
+    pub user: UserId,
+    /// The room's version after it.
+    pub version: u64,
+}
+
+/// The answer to [`Presence::renew`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewed {
+    /// The lease had not run out.
+    Held,
+    /// It had; see [`Presence::renew`].
+    Lapsed,
+}
+
+/// Who is in a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roster {
+    /// Grows by one whenever a user arrives or leaves.
+    pub version: u64,
+    /// Each user once, in order of their ids.
+    pub members: Vec<Member>,
+}
+
+/// A user in a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Who.
+    pub user: UserId,
+    /// On how many connections; at least one.
+    pub devices: u32,
+}
