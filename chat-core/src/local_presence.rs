@@ -1,0 +1,241 @@
+//! [`LocalPresence`]: who is in a room, inside one process.
+//!
+//! What a store embeds whose data belongs to one process, such as [`MemoryStore`](crate::MemoryStore) or one on a local file: nobody
+//! is online after a restart, so there is nothing to keep. Time is tokio's, so that a paused clock governs leases too.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use crate::error::StoreResult;
+use crate::id::{NodeId, RoomId, UserId};
+use crate::presence::{Changed, Departure, Edge, Member, Presence, Renewed, Roster, Seat};
+
+/// Empty rooms whose version is remembered exactly; see [`LocalPresence`].
+pub const EMPTY_ROOMS_MAX: usize = 16_384;
+
+/// The in-memory [`Presence`]. Cloning gives another handle to the same seats.
+///
+/// Memory grows with the seats that are taken. Of the rooms that became empty, the latest [`EMPTY_ROOMS_MAX`] are remembered; the version
+/// of one that was forgotten goes on from a larger number, so that it never moves back.
+#[derive(Clone, Debug, Default)]
+pub struct LocalPresence {
+    state: Arc<Mutex<State>>,
+}
+
+impl LocalPresence {
+    // A std mutex: never held across an await, and nothing inside can panic half way.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("a panic while holding the seats is a bug")
+    }
+}
+
+#[async_trait]
+impl Presence for LocalPresence {
+    async fn enter(&self, seat: &Seat) -> StoreResult<Changed> {
+        Ok(self.state().enter(seat))
+    }
+
+    async fn leave(&self, seat: &Seat) -> StoreResult<Changed> {
+        Ok(self.state().leave(seat))
+    }
+
+    async fn renew(&self, node: NodeId, lease: Duration) -> StoreResult<Renewed> {
+        Ok(self.state().renew(node, lease, Instant::now()))
+    }
+
+    async fn roster(&self, room: &RoomId) -> StoreResult<Roster> {
+        Ok(self.state().roster(room))
+    }
+
+    async fn lapsed(&self, limit: u32) -> StoreResult<Vec<NodeId>> {
+        Ok(self.state().lapsed(limit, Instant::now()))
+    }
+
+    async fn evict(&self, node: NodeId) -> StoreResult<Vec<Departure>> {
+        Ok(self.state().evict(node))
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    rooms: BTreeMap<RoomId, Room>,
+    /// Every seat once more, by node: what an eviction walks.
+    nodes: BTreeMap<NodeId, BTreeSet<Seat>>,
+    /// Until when a node's seats live.
+    leases: BTreeMap<NodeId, Instant>,
+    /// Rooms in the order in which they became empty, with the version they then had.
+    emptied: VecDeque<(RoomId, u64)>,
+    /// The version of a room that is not in `rooms`: no smaller than that of any that was forgotten.
+    forgotten_version: u64,
+}
+
+#[derive(Debug)]
+struct Room {
+    version: u64,
+    users: BTreeMap<UserId, BTreeSet<Seat>>,
+}
+
+impl State {
+    fn enter(&mut self, seat: &Seat) -> Changed {
+        let fresh = Room { version: self.forgotten_version, users: BTreeMap::new() };
+        let room = self.rooms.entry(seat.room.clone()).or_insert(fresh);
+        let seats = room.users.entry(seat.user.clone()).or_default();
+        let edge = seats.is_empty().then_some(Edge::Arrived);
+        seats.insert(seat.clone());
+        room.version += u64::from(edge.is_some());
+        self.nodes.entry(seat.node).or_default().insert(seat.clone());
+        Changed { version: room.version, edge }
+    }
+
+    fn leave(&mut self, seat: &Seat) -> Changed {
+        if let Some(seats) = self.nodes.get_mut(&seat.node) {
+            seats.remove(seat);
+            if seats.is_empty() {
+                self.nodes.remove(&seat.node);
+            }
+        }
+        let Some(room) = self.rooms.get_mut(&seat.room) else {
+            return Changed { version: self.forgotten_version, edge: None };
+        };
+        let mut edge = None;
+        if let Some(seats) = room.users.get_mut(&seat.user) {
+            seats.remove(seat);
+            if seats.is_empty() {
+                room.users.remove(&seat.user);
+                room.version += 1;
+                edge = Some(Edge::Left);
+            }
+        }
+        let version = room.version;
+        if edge.is_some() && room.users.is_empty() {
+            self.remember_empty(seat.room.clone(), version);
+        }
+        Changed { version, edge }
+    }
+
+    fn remember_empty(&mut self, room: RoomId, version: u64) {
+        self.emptied.push_back((room, version));
+        if self.emptied.len() <= EMPTY_ROOMS_MAX {
+            return;
+        }
+        if let Some((oldest, version)) = self.emptied.pop_front() {
+            // Another version: somebody has come since, and it is in the queue again or not empty.
+            if self.rooms.get(&oldest).is_some_and(|room| room.version == version) {
+                self.rooms.remove(&oldest);
+                self.forgotten_version = self.forgotten_version.max(version);
+            }
+        }
+    }
+
+    fn renew(&mut self, node: NodeId, lease: Duration, now: Instant) -> Renewed {
+        // Nobody evicts a node without seats, so leases that ran out are cleared here; few nodes, so a walk is cheap.
+        self.leases.retain(|_, until| now < *until);
+        let held = self.leases.insert(node, now + lease).is_some();
+        if held { Renewed::Held } else { Renewed::Lapsed }
+    }
+
+    fn roster(&self, room: &RoomId) -> Roster {
+        let Some(room) = self.rooms.get(room) else {
+            return Roster { version: self.forgotten_version, members: Vec::new() };
+        };
+        let member = |(user, seats): (&UserId, &BTreeSet<Seat>)| Member {
+            user: user.clone(),
+            devices: u32::try_from(seats.len()).unwrap_or(u32::MAX),
+        };
+        Roster { version: room.version, members: room.users.iter().map(member).collect() }
+    }
+
+    fn lapsed(&self, limit: u32, now: Instant) -> Vec<NodeId> {
+        let has_lapsed = |node: &NodeId| self.leases.get(node).is_none_or(|until| *until <= now);
+        self.nodes.keys().copied().filter(has_lapsed).take(limit as usize).collect()
+    }
+
+    fn evict(&mut self, node: NodeId) -> Vec<Departure> {
+        self.leases.remove(&node);
+        let seats = self.nodes.remove(&node).unwrap_or_default();
+        seats
+            .into_iter()
+            .filter_map(|seat| {
+                let Changed { version, edge } = self.leave(&seat);
+                edge.map(|_| Departure { room: seat.room, user: seat.user, version })
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::ConnectionId;
+
+    fn seat(room: &str) -> Seat {
+        Seat {
+            room: RoomId::new(room).unwrap(),
+            user: UserId::new("ada").unwrap(),
+            connection: ConnectionId::new("c").unwrap(),
+            node: NodeId(1),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_lapses_by_the_paused_clock() {
+        let presence = LocalPresence::default();
+        presence.renew(NodeId(1), Duration::from_secs(30)).await.unwrap();
+        presence.enter(&seat("a")).await.unwrap();
+        tokio::time::advance(Duration::from_millis(29_999)).await;
+        assert_eq!(presence.lapsed(9).await.unwrap(), []);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(presence.lapsed(9).await.unwrap(), [NodeId(1)]);
+        assert_eq!(presence.renew(NodeId(1), Duration::from_secs(30)).await.unwrap(), Renewed::Lapsed);
+    }
+
+    #[test]
+    fn empty_rooms_are_bounded_and_their_versions_never_move_back() {
+        let mut state = State::default();
+        let first = seat("first");
+        for _ in 0..5 {
+            state.enter(&first);
+            state.leave(&first);
+        }
+        for number in 0..2 * EMPTY_ROOMS_MAX {
+            let seat = seat(&format!("r{number}"));
+            state.enter(&seat);
+            state.leave(&seat);
+        }
+        assert!(state.rooms.len() <= EMPTY_ROOMS_MAX);
+        assert!(state.emptied.len() <= EMPTY_ROOMS_MAX);
+        assert!(10 <= state.roster(&first.room).version);
+        assert!(10 < state.enter(&first).version);
+    }
+
+    #[test]
+    fn a_room_with_somebody_in_it_is_never_forgotten() {
+        let mut state = State::default();
+        let kept = seat("kept");
+        state.enter(&kept);
+        state.leave(&kept);
+        state.enter(&kept);
+        for number in 0..2 * EMPTY_ROOMS_MAX {
+            let seat = seat(&format!("r{number}"));
+            state.enter(&seat);
+            state.leave(&seat);
+        }
+        assert_eq!(state.roster(&kept.room).members.len(), 1);
+        assert_eq!(state.roster(&kept.room).version, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_lease_of_a_node_that_is_gone_for_good_is_forgotten() {
+        let presence = LocalPresence::default();
+        for node in 0..100 {
+            presence.renew(NodeId(node), Duration::from_secs(1)).await.unwrap();
+        }
+        tokio::time::advance(Duration::from_secs(2)).await;
+        presence.renew(NodeId(100), Duration::from_secs(1)).await.unwrap();
+        assert_eq!(presence.state().leases.len(), 1);
+    }
+}
