@@ -1,0 +1,357 @@
+//! [`Chat`]: the engine's front door. Wires the parts and forwards; what they do is in their own files.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::authority::{Action, Authority, Everyone};
+use crate::backends::Backends;
+use crate::delivery::{Delivery, Heard, Listener, News};
+use crate::entry::{Draft, Timestamp};
+use crate::error::StoreError;
+use crate::history::{self, History, HistoryLimit};
+use crate::id::{RoomId, UserId};
+use crate::limits::Limits;
+use crate::log::{Appended, StoreIdentity};
+use crate::mutants::{Mutant, mutated};
+use crate::position::{Bookmark, Bounds, Position};
+use crate::reader::Reader;
+use crate::rooms::{Backoff, Rooms, shut_down};
+
+/// Why the engine refused something.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChatError {
+    /// The store failed; see there whether to try again.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The [`Authority`] does not allow it.
+    #[error("not allowed in this room")]
+    Forbidden,
+    /// The author has used the key for something else in this room.
+    #[error("this id was used for another message")]
+    Conflict {
+        /// Where that is.
+        bookmark: Bookmark,
+    },
+    /// The body is too large.
+    #[error("a message has at most {max} bytes")]
+    TooLarge {
+        /// The limit, in bytes.
+        max: usize,
+    },
+    /// The reader is in as many rooms as it can be.
+    #[error("a connection can be in at most {max} rooms")]
+    TooManyRooms {
+        /// The limit.
+        max: usize,
+    },
+}
+
+/// The answer to a post.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Where the message is: the same for every repeat.
+    pub bookmark: Bookmark,
+    /// When it was stored.
+    pub at: Timestamp,
+    /// It had been stored before this call.
+    pub duplicate: bool,
+}
+
+/// The engine. Cloning it is a reference count; the last clone (readers included) that is dropped ends its background tasks.
+#[derive(Clone)]
+pub struct Chat {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    rooms: Arc<Rooms>,
+    delivery: Arc<dyn Delivery>,
+    authority: Arc<dyn Authority>,
+    /// Ends the background tasks.
+    stop: CancellationToken,
+    _stop_on_drop: DropGuard,
+}
+
+/// Settings of a [`Chat`] to be.
+#[derive(Debug)]
+pub struct ChatBuilder {
+    backends: Backends,
+    limits: Limits,
+    authority: Arc<dyn Authority>,
+}
+
+impl ChatBuilder {
+    /// Other bounds than the default ones.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Who may do what; everybody everything, if not said otherwise.
+    #[must_use]
+    pub fn authority(mut self, authority: impl Authority) -> Self {
+        self.authority = Arc::new(authority);
+        self
+    }
+
+    /// Begins to listen for news, on the current tokio runtime.
+    ///
+    /// # Errors
+    /// If the store cannot be listened to.
+    pub async fn start(self) -> Result<Chat, StoreError> {
+        let Backends { log, delivery, presence: _ } = self.backends;
+        let listener = delivery.listen().await?;
+        let stop = CancellationToken::new();
+        let rooms = Rooms::new(log, listener.interest.clone(), self.limits, stop.clone());
+        spawn_until(&stop, {
+            let rooms = rooms.clone();
+            async move { rooms.waves.run().await }
+        });
+        spawn_until(&stop, {
+            let rooms = rooms.clone();
+            async move { rooms.sweep().await }
+        });
+        spawn_until(&stop, listen(rooms.clone(), delivery.clone(), listener));
+        let _stop_on_drop = stop.clone().drop_guard();
+        Ok(Chat {
+            shared: Arc::new(Shared { rooms, delivery, authority: self.authority, stop, _stop_on_drop }),
+        })
+    }
+}
+
+impl Chat {
+    /// An engine over `backends`.
+    pub fn builder(backends: Backends) -> ChatBuilder {
+        ChatBuilder { backends, limits: Limits::default(), authority: Arc::new(Everyone) }
+    }
+
+    /// Stores a draft, once, and wakes the room's readers.
+    ///
+    /// - **Durable:** on `Ok` the message is stored.
+    /// - **Once:** a repeat with the same author and key answers the position of the first.
+    /// - The engine does not ask whether the author is in the room; the [`Authority`] is asked whether it may post.
+    ///
+    /// # Errors
+    /// [`ChatError::Store`] with [`Unavailable`](StoreError::Unavailable) (nothing was stored) or [`Indeterminate`](StoreError::Indeterminate) (it
+    /// may have been): repeat it with the same key. [`ChatError::Conflict`], [`ChatError::TooLarge`] and [`ChatError::Forbidden`] are final.
+    ///
+    /// # Cancellation
+    /// Safe: the post goes on in a task of its own, so that what was stored is also shown.
+    pub async fn post(&self, room: &RoomId, draft: Draft) -> Result<Receipt, ChatError> {
+        let max = self.limits().body_bytes_max;
+        if max < draft.body.bytes() {
+            return Err(ChatError::TooLarge { max });
+        }
+        self.authorise(&draft.author.id, room, Action::Post).await?;
+        if self.shared.rooms.tasks.is_closed() {
+            return Err(shut_down().into());
+        }
+        let append = append(self.shared.rooms.clone(), self.shared.delivery.clone(), room.clone(), draft);
+        let append = self.shared.rooms.tasks.spawn(append);
+        if mutated(Mutant::AnswerBeforeCommit) {
+            let Bounds { head, .. } = Bounds::UNWRITTEN;
+            return Ok(Receipt { bookmark: head, at: Timestamp::from_millis(0), duplicate: false });
+        }
+        match append.await {
+            Ok(outcome) => outcome,
+            // The runtime is going down, or the store has panicked: it may be stored.
+            Err(broken) => Err(StoreError::indeterminate("chat", broken).into()),
+        }
+    }
+
+    /// A reader for a connection of `who`, in no room yet.
+    pub fn reader(&self, who: UserId) -> Reader {
+        Reader::new(self.clone(), who)
+    }
+
+    /// The newest messages of a room before `before`, or before its end, for scrolling up.
+    ///
+    /// # Errors
+    /// [`ChatError::Forbidden`], or [`ChatError::Store`].
+    pub async fn history(
+        &self,
+        who: &UserId,
+        room: &RoomId,
+        before: Option<crate::Offset>,
+        limit: HistoryLimit,
+    ) -> Result<History, ChatError> {
+        self.authorise(who, room, Action::History).await?;
+        history::page(&self.shared.rooms, room, before, limit).await
+    }
+
+    /// What the log keeps of a room. For the application itself: nobody is asked.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn bounds(&self, room: &RoomId) -> Result<Bounds, StoreError> {
+        self.shared.rooms.bounds(room).await
+    }
+
+    /// Removes the body of one message for good, here and on the other nodes. For the application itself: nobody is asked.
+    ///
+    /// # Errors
+    /// If the store fails; repeat it.
+    pub async fn redact(&self, room: &RoomId, at: Position) -> Result<(), StoreError> {
+        self.shared.rooms.log.redact(room, at).await?;
+        self.shared.rooms.redact(room, at);
+        self.shared.delivery.announce(&News::Redacted { room: room.clone(), position: at }).await
+    }
+
+    /// Forgets the messages of a room up to and including `upto`. For the application itself: nobody is asked.
+    ///
+    /// # Errors
+    /// If the store fails; repeat it.
+    pub async fn trim(&self, room: &RoomId, upto: Position) -> Result<(), StoreError> {
+        self.shared.rooms.log.trim(room, upto).await?;
+        self.shared.rooms.pages.forget(room);
+        self.shared.rooms.suspect(room);
+        Ok(())
+    }
+
+    /// Names the store for its whole life; fails while the store is away.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn store_identity(&self) -> Result<StoreIdentity, StoreError> {
+        self.shared.rooms.log.identity().await
+    }
+
+    /// The bounds it works within.
+    pub fn limits(&self) -> &Limits {
+        &self.shared.rooms.limits
+    }
+
+    /// Takes no more posts, and returns when those under way have ended and the background tasks are told to.
+    pub async fn shutdown(&self) {
+        self.shared.rooms.tasks.close();
+        self.shared.stop.cancel();
+        self.shared.rooms.tasks.wait().await;
+    }
+
+    pub(crate) fn rooms(&self) -> &Arc<Rooms> {
+        &self.shared.rooms
+    }
+
+    pub(crate) async fn authorise(
+        &self,
+        who: &UserId,
+        room: &RoomId,
+        action: Action,
+    ) -> Result<(), ChatError> {
+        match self.shared.authority.allows(who, room, action).await? {
+            true => Ok(()),
+            false => Err(ChatError::Forbidden),
+        }
+    }
+}
+
+impl fmt::Debug for Chat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chat").field("limits", self.limits()).finish_non_exhaustive()
+    }
+}
+
+/// Log first, then the room: only what is durable is shown.
+async fn append(
+    rooms: Arc<Rooms>,
+    delivery: Arc<dyn Delivery>,
+    room: RoomId,
+    mut draft: Draft,
+) -> Result<Receipt, ChatError> {
+    if mutated(Mutant::DropDeduplication) {
+        draft.key = crate::MessageKey::new(&format!("{}-{:?}", draft.key, tokio::time::Instant::now()))
+            .expect("short enough");
+    }
+    let shown_anyway = mutated(Mutant::ShowRefused).then(|| draft.clone());
+    let news = match rooms.log.append(&room, draft).await {
+        Ok(Appended::Fresh { entry, announced }) => {
+            let receipt = Receipt { bookmark: entry.bookmark(), at: entry.at, duplicate: false };
+            let news =
+                (!announced).then(|| News::Appended { room: room.clone(), entry: Arc::new(entry.clone()) });
+            rooms.offer(&room, entry);
+            (receipt, news)
+        }
+        Ok(Appended::Duplicate { bookmark, at }) => {
+            // The first attempt may have ended between the log and the room.
+            rooms.note(&room, bookmark.position);
+            let news = News::Grown { room: room.clone(), head: bookmark };
+            (Receipt { bookmark, at, duplicate: true }, Some(news))
+        }
+        Ok(Appended::Conflict { bookmark }) => return Err(ChatError::Conflict { bookmark }),
+        Err(error) => {
+            if matches!(error, StoreError::Indeterminate { .. }) {
+                rooms.suspect(&room);
+            }
+            if let Some(draft) = shown_anyway {
+                let Bounds { head, .. } = rooms.bounds(&room).await?;
+                let position = Position { epoch: head.epoch(), offset: head.offset().next() };
+                let Draft { kind, author, key, body } = draft;
+                let entry = crate::Entry {
+                    position,
+                    kind,
+                    author,
+                    key,
+                    at: Timestamp::from_millis(0),
+                    body: Some(body),
+                };
+                rooms.offer(&room, entry);
+            }
+            return Err(error.into());
+        }
+    };
+    let (receipt, news) = news;
+    if let Some(news) = news {
+        // In a task of its own: the author's answer does not wait for the other nodes.
+        rooms.tasks.spawn(async move {
+            if let Err(error) = delivery.announce(&news).await {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "news did not get out; the other nodes find out by comparing"
+                );
+            }
+        });
+    }
+    Ok(receipt)
+}
+
+/// Takes in what other nodes tell.
+async fn listen(rooms: Arc<Rooms>, delivery: Arc<dyn Delivery>, mut listener: Listener) {
+    let mut backoff = Backoff::default();
+    loop {
+        while let Some(heard) = listener.heard.next().await {
+            backoff = Backoff::default();
+            match heard {
+                Heard::News(News::Appended { room, entry }) => {
+                    rooms.offer(&room, Arc::unwrap_or_clone(entry))
+                }
+                Heard::News(News::Grown { room, head }) => rooms.note(&room, head.position),
+                Heard::News(News::Redacted { room, position }) => rooms.redact(&room, position),
+                Heard::Interrupted if mutated(Mutant::NeverSweep) => {}
+                Heard::Interrupted => rooms.suspect_all(),
+            }
+        }
+        backoff.wait().await;
+        match delivery.listen().await {
+            Ok(again) => match rooms.listen_with(again.interest.clone()).await {
+                Ok(()) => listener = again,
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "rooms could not be watched again; trying again"
+                ),
+            },
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "news cannot be heard; trying again")
+            }
+        }
+    }
+}
+
+fn spawn_until(stop: &CancellationToken, task: impl Future<Output = ()> + Send + 'static) {
+    let stop = stop.clone();
+    tokio::spawn(async move { stop.run_until_cancelled_owned(task).await });
+}

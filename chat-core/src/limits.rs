@@ -1,0 +1,71 @@
+//! Every bound of the engine, with its unit and the reason for its default.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+/// How much of a room a reader takes in one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// At most so many entries.
+    pub entries: usize,
+    /// At most so many bytes, counted by [`Entry::bytes`](crate::Entry::bytes); one entry is always taken.
+    pub bytes: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { entries: 128, bytes: 64 * 1024 }
+    }
+}
+
+/// The engine's settings.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Newest entries of one room kept in memory, in entries. 256 is a burst of a second in a very busy room; whoever is further behind reads the log.
+    pub tail_entries_max: usize,
+    /// The same in bytes. It keeps a room of large messages from holding more than a room of small ones.
+    pub tail_bytes_max: usize,
+    /// All tails of this node together, in bytes. Beyond it, a room that grows keeps only its newest entry.
+    pub tails_bytes_max: usize,
+    /// Entries of one shared log page. Pages begin at multiples of it, so that readers at different places share them.
+    pub page_entries_max: NonZeroU32,
+    /// The same in bytes: what a reader that is behind may cause to be held for it at once.
+    pub page_bytes_max: usize,
+    /// All cached pages together, in bytes.
+    pub pages_bytes_max: usize,
+    /// Log reads under way at once. More would only queue in the store, before the posts.
+    pub log_reads_max: NonZeroUsize,
+    /// Rooms that one reader can be in.
+    pub rooms_per_reader_max: usize,
+    /// The largest body of a draft, text and attachments together, in bytes.
+    pub body_bytes_max: usize,
+    /// How often a watched room is compared with the log. News is lost with a connection, which is noticed at once, so this is only the net below the net.
+    pub sweep_interval: Duration,
+    /// Rooms compared with the log in one second at most.
+    pub sweep_rooms_per_second_max: NonZeroU32,
+    /// How long a room without readers is still watched: those who reload a page come back.
+    pub linger: Duration,
+    /// How many of the newest entries a reader gets that begins at the start, or whose history was lost; `None`: all that is kept.
+    pub first_visit_entries_max: Option<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            tail_entries_max: 256,
+            tail_bytes_max: 1024 * 1024,
+            tails_bytes_max: 256 * 1024 * 1024,
+            page_entries_max: NonZeroU32::new(128).expect("not zero"),
+            page_bytes_max: 128 * 1024,
+            pages_bytes_max: 32 * 1024 * 1024,
+            log_reads_max: NonZeroUsize::new(8).expect("not zero"),
+            rooms_per_reader_max: 100,
+            body_bytes_max: 1_000_000,
+            sweep_interval: Duration::from_secs(5),
+            sweep_rooms_per_second_max: NonZeroU32::new(1_000).expect("not zero"),
+            linger: Duration::from_secs(30),
+            first_visit_entries_max: None,
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Pages of the log, shared by all readers that are behind: equal reads under way are joined, the last ones are cached.
+//!
+//! Pages begin at multiples of the page size, so that readers at different places of a room ask for the same pages, and 10,000 clients
+//! that come back cost about as many log reads as one. A page that ends at the head is still growing and is not cached.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, WeakShared};
+use tokio::sync::Semaphore;
+
+use crate::error::StoreResult;
+use crate::id::RoomId;
+use crate::limits::Limits;
+use crate::log::{MessageLog, PageLimit, Replay};
+use crate::position::{Bookmark, Bounds, Epoch, Offset, Position};
+use crate::published::Published;
+
+/// A run of one room's entries.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) epoch: Epoch,
+    /// Contiguous and ascending.
+    pub(crate) entries: Vec<Arc<Published>>,
+    /// The newest entry of the room when the page was read.
+    pub(crate) head: Bookmark,
+}
+
+impl Page {
+    pub(crate) fn get(&self, offset: Offset) -> Option<&Arc<Published>> {
+        let first = self.entries.first()?.position.offset;
+        self.entries.get(usize::try_from(offset.get().checked_sub(first.get())?).ok()?)
+    }
+
+    fn last(&self) -> Option<Offset> {
+        self.entries.last().map(|entry| entry.position.offset)
+    }
+}
+
+/// The answer of the log.
+#[derive(Clone, Debug)]
+pub(crate) enum Fetched {
+    /// The page that holds the wanted entry, or the last one if the room has not come so far.
+    Page(Arc<Page>),
+    /// The wanted entry is no longer there, or the epoch is another one.
+    Lost(Bounds),
+}
+
+type Key = (RoomId, u64, Offset);
+type Flight = BoxFuture<'static, StoreResult<Fetched>>;
+
+pub(crate) struct Pages {
+    log: Arc<dyn MessageLog>,
+    permits: Semaphore,
+    page_entries: NonZeroU32,
+    page_bytes: usize,
+    cache_bytes_max: usize,
+    state: Mutex<State>,
+    /// For the reads under way, which put what they found into the cache.
+    this: Weak<Pages>,
+}
+
+#[derive(Default)]
+struct State {
+    under_way: BTreeMap<Key, WeakShared<Flight>>,
+    cached: BTreeMap<Key, Arc<Page>>,
+    /// In order of arrival: what is evicted first.
+    order: VecDeque<Key>,
+    bytes: usize,
+    /// Grows when pages are dropped, so that a read that began before is not cached after it.
+    generation: u64,
+}
+
+impl Pages {
+    pub(crate) fn new(log: Arc<dyn MessageLog>, limits: &Limits) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            log,
+            permits: Semaphore::new(limits.log_reads_max.get()),
+            page_entries: limits.page_entries_max,
+            page_bytes: limits.page_bytes_max,
+            cache_bytes_max: limits.pages_bytes_max,
+            state: Mutex::default(),
+            this: this.clone(),
+        })
+    }
+
+    /// The page that holds entry `wanted` (1 or more) of `room` in `epoch`.
+    pub(crate) async fn holding(&self, room: &RoomId, epoch: Epoch, wanted: Offset) -> StoreResult<Fetched> {
+        let before = wanted.minus(1);
+        let mut after = before.minus(before.get() % u64::from(self.page_entries.get()));
+        loop {
+            match self.page(room, epoch, after).await? {
+                Fetched::Page(page) => match page.last() {
+                    // Cut short by its size: the next one begins where it ended.
+                    Some(last) if last < wanted && last < page.head.offset() => after = last,
+                    _ => return Ok(Fetched::Page(page)),
+                },
+                // The start of the page is trimmed, the entry that is wanted is not.
+                Fetched::Lost(bounds)
+                    if bounds.epoch() == epoch
+                        && after < bounds.trimmed.offset()
+                        && bounds.reach_back_to(Position { epoch, offset: before }) =>
+                {
+                    after = bounds.trimmed.offset();
+                }
+                lost => return Ok(lost),
+            }
+        }
+    }
+
+    /// One read of the log outside the pages, under the same permits.
+    pub(crate) async fn read(&self, room: &RoomId, after: Position, limit: PageLimit) -> StoreResult<Replay> {
+        let _permit = self.permits.acquire().await.expect("the semaphore is never closed");
+        self.log.read(room, after, limit).await
+    }
+
+    /// Drops what is cached of a room.
+    pub(crate) fn forget(&self, room: &RoomId) {
+        let mut state = self.lock();
+        state.generation += 1;
+        let first = (room.clone(), 0, Offset::ZERO);
+        let keys: Vec<Key> = state
+            .cached
+            .range(first..)
+            .map(|(key, _)| key)
+            .take_while(|key| key.0 == *room)
+            .cloned()
+            .collect();
+        for key in keys {
+            state.evict(&key);
+        }
+        state.order.retain(|key| key.0 != *room);
+    }
+
+    async fn page(&self, room: &RoomId, epoch: Epoch, after: Offset) -> StoreResult<Fetched> {
+        let key = (room.clone(), epoch.number(), after);
+        let flight = {
+            let mut state = self.lock();
+            if let Some(page) = state.cached.get(&key) {
+                return Ok(Fetched::Page(page.clone()));
+            }
+            match state.under_way.get(&key).and_then(WeakShared::upgrade) {
+                Some(flight) => flight,
+                None => {
+                    let flight = self.launch(key.clone(), state.generation);
+                    if let Some(weak) = flight.downgrade() {
+                        state.under_way.insert(key, weak);
+                    }
+                    flight
+                }
+            }
+        };
+        flight.await
+    }
+
+    fn launch(&self, key: Key, generation: u64) -> Shared<Flight> {
+        let this = self.this.clone();
+        async move {
+            // Whoever waits for the read holds the pages.
+            let Some(pages) = this.upgrade() else {
+                return Err(crate::StoreError::unavailable("chat", "it was shut down"));
+            };
+            let landing = Landing { pages: &pages, key: &key };
+            let (epoch, after) = (Epoch::from_number(key.1), key.2);
+            // A cut-off page ends the run early; the next begins there, and ends where this one would have.
+            let size = u64::from(pages.page_entries.get());
+            let entries = u32::try_from(size - after.get() % size)
+                .ok()
+                .and_then(NonZeroU32::new)
+                .unwrap_or(pages.page_entries);
+            let limit = PageLimit { entries, bytes: pages.page_bytes };
+            let replay = pages.read(&key.0, Position { epoch, offset: after }, limit).await?;
+            drop(landing);
+            Ok(match replay {
+                Replay::Lost { bounds } => Fetched::Lost(bounds),
+                Replay::Page { entries, head } => {
+                    let full = entries.len() == limit.entries.get() as usize;
+                    let entries: Vec<_> =
+                        entries.into_iter().map(|entry| Arc::new(Published::new(entry))).collect();
+                    let page = Arc::new(Page { epoch: head.epoch(), entries, head });
+                    let closed = full || page.last().is_some_and(|last| last < head.offset());
+                    if closed {
+                        pages.lock().insert(key.clone(), page.clone(), generation, pages.cache_bytes_max);
+                    }
+                    Fetched::Page(page)
+                }
+            })
+        }
+        .boxed()
+        .shared()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("a panic while holding the pages is a bug")
+    }
+}
+
+/// Takes a read off the list of those under way, also when everybody who waited for it has gone.
+struct Landing<'a> {
+    pages: &'a Pages,
+    key: &'a Key,
+}
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        self.pages.lock().under_way.remove(self.key);
+    }
+}
+
+impl State {
+    fn insert(&mut self, key: Key, page: Arc<Page>, generation: u64, bytes_max: usize) {
+        if generation != self.generation {
+            return;
+        }
+        self.bytes += cost(&page);
+        if let Some(old) = self.cached.insert(key.clone(), page) {
+            self.bytes -= cost(&old);
+        } else {
+            self.order.push_back(key);
+        }
+        while bytes_max < self.bytes {
+            let Some(oldest) = self.order.pop_front() else { return };
+            self.evict(&oldest);
+        }
+    }
+
+    fn evict(&mut self, key: &Key) {
+        if let Some(page) = self.cached.remove(key) {
+            self.bytes -= cost(&page);
+        }
+    }
+}
+
+fn cost(page: &Page) -> usize {
+    page.entries.iter().map(|entry| entry.cost()).sum()
+}

@@ -1,0 +1,178 @@
+//! Where a reader begins: checks a client's claim against the log, and finds where to go on when history is gone.
+
+use std::sync::Arc;
+
+use crate::error::StoreResult;
+use crate::mutants::{Mutant, mutated};
+use crate::page::Fetched;
+use crate::position::{Bookmark, Bounds, Offset};
+use crate::room::Room;
+use crate::rooms::Rooms;
+
+/// Where a reader wants to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// After a position that the server gave; checked in full.
+    Bookmark(Bookmark),
+    /// After a bare offset; only checked against the oldest and newest entry kept. 0 is [`Since::Start`].
+    Offset(Offset),
+    /// With the oldest entry kept, within [`Limits::first_visit_entries_max`](crate::Limits::first_visit_entries_max).
+    Start,
+    /// With the newest so many entries.
+    Last(u64),
+    /// With what is posted from now on.
+    Now,
+}
+
+/// Where a reader does begin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// What it has, in the room's present epoch.
+    pub(crate) at: Bookmark,
+    pub(crate) bounds: Bounds,
+    /// History between where it wanted to begin and `at` is gone.
+    pub(crate) lost: bool,
+}
+
+/// Finds the place for a new reader of an open room. Costs no call of the log where the tail can tell.
+pub(crate) async fn find(rooms: &Arc<Rooms>, room: &Arc<Room>, since: Since) -> StoreResult<Place> {
+    let known = room.lock().bounds();
+    let bounds = match known {
+        Some(bounds) => bounds,
+        None => rooms.bounds(&room.id).await?,
+    };
+    let capped = |bounds: &Bounds, newest: Option<u64>| match newest {
+        Some(newest) => bounds.trimmed.offset().max(bounds.head.offset().minus(newest)),
+        None => bounds.trimmed.offset(),
+    };
+    let from = match since {
+        Since::Now => return Ok(Place { at: bounds.head, bounds, lost: false }),
+        Since::Start | Since::Offset(Offset::ZERO) => capped(&bounds, rooms.limits.first_visit_entries_max),
+        Since::Last(newest) => capped(&bounds, Some(newest)),
+        Since::Offset(_) | Since::Bookmark(_) if mutated(Mutant::ResumeAtHead) => {
+            return Ok(Place { at: bounds.head, bounds, lost: false });
+        }
+        Since::Offset(offset) => return check(rooms, room, Claim::Offset(offset)).await,
+        Since::Bookmark(bookmark) => return check(rooms, room, Claim::Bookmark(bookmark)).await,
+    };
+    begin_at(rooms, room, bounds, from).await
+}
+
+/// Checks the place of a reader whose room has another epoch by now.
+pub(crate) async fn check_again(rooms: &Arc<Rooms>, room: &Arc<Room>, at: Bookmark) -> StoreResult<Place> {
+    check(rooms, room, Claim::Bookmark(at)).await
+}
+
+/// Where to go on when everything up to `bounds.trimmed` is gone, or has nothing to do with what the reader knows.
+pub(crate) async fn after_loss(rooms: &Arc<Rooms>, room: &Arc<Room>) -> StoreResult<Place> {
+    let bounds = rooms.bounds(&room.id).await?;
+    let newest = rooms.limits.first_visit_entries_max.unwrap_or(u64::MAX);
+    let from = bounds.trimmed.offset().max(bounds.head.offset().minus(newest));
+    Ok(Place { lost: true, ..begin_at(rooms, room, bounds, from).await? })
+}
+
+/// What a client says it has.
+#[derive(Clone, Copy)]
+enum Claim {
+    Offset(Offset),
+    Bookmark(Bookmark),
+}
+
+impl Claim {
+    fn offset(self) -> Offset {
+        match self {
+            Self::Offset(offset) => offset,
+            Self::Bookmark(bookmark) => bookmark.offset(),
+        }
+    }
+
+    /// The epoch is not compared: it changes when a store has lost something, and whoever lost nothing by it need not be told.
+    /// An equal entry at an equal offset has the same history.
+    fn agrees_with(self, found: Bookmark) -> bool {
+        match self {
+            Self::Offset(_) => true,
+            Self::Bookmark(claimed) => {
+                claimed.fingerprint == found.fingerprint || mutated(Mutant::BelieveFingerprint)
+            }
+        }
+    }
+}
+
+async fn check(rooms: &Arc<Rooms>, room: &Arc<Room>, claim: Claim) -> StoreResult<Place> {
+    let wanted = claim.offset();
+    let in_memory = {
+        let state = room.lock();
+        let found = state.tail.as_ref().and_then(|tail| tail.bookmark_at(wanted));
+        state.bounds().zip(found)
+    };
+    if let Some((bounds, found)) = in_memory {
+        return settle(rooms, room, bounds, claim, found).await;
+    }
+    // The claim lies before the tail, or beyond what this node has heard of.
+    let mut bounds = rooms.bounds(&room.id).await?;
+    loop {
+        if wanted < bounds.trimmed.offset() || bounds.head.offset() < wanted {
+            return after_loss(rooms, room).await;
+        }
+        if let Some(found) = [bounds.trimmed, bounds.head].into_iter().find(|end| end.offset() == wanted) {
+            return settle(rooms, room, bounds, claim, found).await;
+        }
+        match rooms.pages.holding(&room.id, bounds.epoch(), wanted).await? {
+            Fetched::Page(page) => {
+                if let Some(entry) = page.get(wanted) {
+                    return settle(rooms, room, bounds, claim, entry.bookmark()).await;
+                }
+                // A read that began before the entry was there.
+                tokio::task::yield_now().await;
+            }
+            Fetched::Lost(now) if now == bounds => return after_loss(rooms, room).await,
+            Fetched::Lost(now) => bounds = now,
+        }
+    }
+}
+
+async fn settle(
+    rooms: &Arc<Rooms>,
+    room: &Arc<Room>,
+    bounds: Bounds,
+    claim: Claim,
+    found: Bookmark,
+) -> StoreResult<Place> {
+    if !claim.agrees_with(found) {
+        return after_loss(rooms, room).await;
+    }
+    // The client may have it from another node, before this one has heard of it.
+    rooms.note(&room.id, found.position);
+    Ok(Place { at: found, bounds, lost: mutated(Mutant::CryWolf) })
+}
+
+/// The place before entry `from + 1`.
+async fn begin_at(
+    rooms: &Arc<Rooms>,
+    room: &Arc<Room>,
+    mut bounds: Bounds,
+    from: Offset,
+) -> StoreResult<Place> {
+    let mut from = from;
+    loop {
+        let known = room
+            .lock()
+            .tail
+            .as_ref()
+            .filter(|tail| tail.epoch() == bounds.epoch())
+            .and_then(|tail| tail.bookmark_at(from));
+        let known =
+            known.or_else(|| [bounds.trimmed, bounds.head].into_iter().find(|end| end.offset() == from));
+        if let Some(at) = known {
+            return Ok(Place { at, bounds, lost: false });
+        }
+        match rooms.pages.holding(&room.id, bounds.epoch(), from).await? {
+            Fetched::Page(page) => match page.get(from) {
+                Some(entry) => return Ok(Place { at: entry.bookmark(), bounds, lost: false }),
+                None => bounds = rooms.bounds(&room.id).await?,
+            },
+            Fetched::Lost(_) => bounds = rooms.bounds(&room.id).await?,
+        }
+        from = from.clamp(bounds.trimmed.offset(), bounds.head.offset());
+    }
+}

@@ -1,0 +1,212 @@
+//! The engine over the memory store: what an embedder relies on, one sentence a test.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use chat_core::*;
+
+fn room() -> RoomId {
+    RoomId::new("general").unwrap()
+}
+
+fn user(id: &str) -> UserId {
+    UserId::new(id).unwrap()
+}
+
+fn draft(author: &str, key: &str, text: &str) -> Draft {
+    let author = Author { id: user(author), name: DisplayName::new(author).unwrap() };
+    Draft { kind: Kind::Message, author, key: MessageKey::new(key).unwrap(), body: Body::text(text) }
+}
+
+async fn chat() -> (MemoryStore, Chat) {
+    let store = MemoryStore::new();
+    let chat = Chat::builder(Backends::from_store(store.clone())).start().await.unwrap();
+    (store, chat)
+}
+
+async fn post(chat: &Chat, numbers: std::ops::RangeInclusive<u64>) {
+    for number in numbers {
+        let receipt =
+            chat.post(&room(), draft("ada", &format!("k{number}"), &number.to_string())).await.unwrap();
+        assert_eq!(receipt.bookmark.offset().get(), number);
+    }
+}
+
+/// The texts of the next `count` entries.
+async fn read(reader: &Reader, count: usize) -> Vec<u64> {
+    let mut texts = Vec::new();
+    while texts.len() < count {
+        match tokio::time::timeout(Duration::from_secs(60), reader.next(Budget::default()))
+            .await
+            .expect("an entry is due")
+        {
+            Step::Run(run) => {
+                texts.extend(
+                    run.entries.iter().map(|e| e.body.as_ref().unwrap().text.parse::<u64>().unwrap()),
+                );
+            }
+            step => panic!("{step:?}"),
+        }
+    }
+    texts
+}
+
+fn range(numbers: std::ops::RangeInclusive<u64>) -> Vec<u64> {
+    numbers.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_gets_what_was_and_then_what_comes() {
+    let (_, chat) = chat().await;
+    post(&chat, 1..=1_000).await;
+    let reader = chat.reader(user("bob"));
+    let joined = reader.join(&room(), Since::Start).await.unwrap();
+    assert_eq!(
+        (joined.start.offset().get(), joined.bounds.head.offset().get(), joined.lost),
+        (0, 1_000, false)
+    );
+    assert_eq!(read(&reader, 1_000).await, range(1..=1_000));
+    post(&chat, 1_001..=1_010).await;
+    assert_eq!(read(&reader, 10).await, range(1_001..=1_010));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bookmark_resumes_right_behind_itself() {
+    let (_, chat) = chat().await;
+    post(&chat, 1..=700).await;
+    for after in [0, 1, 127, 128, 129, 300, 699, 700] {
+        let reader = chat.reader(user("bob"));
+        reader.join(&room(), Since::Offset(Offset::new(after).unwrap())).await.unwrap();
+        let (_, bookmark) = reader.places().remove(0);
+        assert_eq!(bookmark.offset().get(), after);
+        let again = chat.reader(user("bob"));
+        let joined = again.join(&room(), Since::Bookmark(bookmark)).await.unwrap();
+        assert!(!joined.lost);
+        let count = 700 - usize::try_from(after).unwrap();
+        assert_eq!(read(&again, count).await, range(after + 1..=700));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_that_the_log_cannot_honour_is_told_as_lost() {
+    let (store, chat) = chat().await;
+    post(&chat, 1..=300).await;
+    let good = chat.bounds(&room()).await.unwrap().head;
+    chat.trim(&room(), Position { offset: Offset::new(100).unwrap(), ..good.position }).await.unwrap();
+    let other_fingerprint = Bookmark { fingerprint: Fingerprint::from_number(7), ..good };
+    let other = Since::Bookmark(other_fingerprint);
+    for since in [Since::Offset(Offset::new(301).unwrap()), Since::Offset(Offset::new(99).unwrap()), other] {
+        let reader = chat.reader(user("bob"));
+        assert!(reader.join(&room(), since).await.unwrap().lost, "{since:?}");
+        let Step::Lost { bounds, start, .. } = reader.next(Budget::default()).await else {
+            panic!("not told")
+        };
+        assert_eq!((bounds.oldest().get(), start.offset().get()), (101, 100));
+        assert_eq!(read(&reader, 200).await, range(101..=300));
+    }
+    // Nothing is lost for who stands exactly at the trimmed entry.
+    let reader = chat.reader(user("bob"));
+    assert!(!reader.join(&room(), Since::Offset(Offset::new(100).unwrap())).await.unwrap().lost);
+    drop(store);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_forgets_is_noticed_by_those_who_lost_something_and_by_nobody_else() {
+    let (store, chat) = chat().await;
+    post(&chat, 1..=10).await;
+    let (ahead, behind) = (chat.reader(user("a")), chat.reader(user("b")));
+    ahead.join(&room(), Since::Start).await.unwrap();
+    behind.join(&room(), Since::Start).await.unwrap();
+    assert_eq!(read(&ahead, 10).await, range(1..=10));
+    let one = Budget { entries: 5, bytes: 1_000_000 };
+    let Step::Run(run) = behind.next(one).await else { panic!() };
+    assert_eq!(run.entries.len(), 5);
+    store.roll_back(&room(), 3);
+    chat.post(&room(), draft("eve", "other", "8")).await.unwrap();
+    let Step::Lost { start, .. } = ahead.next(Budget::default()).await else { panic!("not told") };
+    assert_eq!(start.offset().get(), 0);
+    assert_eq!(read(&ahead, 8).await, range(1..=8));
+    assert_eq!(read(&behind, 3).await, range(6..=8));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rooms_take_turns() {
+    let (_, chat) = chat().await;
+    let rooms: Vec<RoomId> = (0..3).map(|n| RoomId::new(&format!("r{n}")).unwrap()).collect();
+    let reader = chat.reader(user("bob"));
+    for room in &rooms {
+        reader.join(room, Since::Start).await.unwrap();
+        for number in 0..100 {
+            chat.post(room, draft("ada", &number.to_string(), "x")).await.unwrap();
+        }
+    }
+    let mut order = Vec::new();
+    for _ in 0..9 {
+        let Step::Run(run) = reader.next(Budget { entries: 10, bytes: 1_000_000 }).await else { panic!() };
+        order.push(run.room);
+    }
+    for turn in order.chunks(3) {
+        let mut turn = turn.to_vec();
+        turn.sort();
+        assert_eq!(turn, rooms);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn history_pages_backward_without_hole_or_repeat() {
+    let (_, chat) = chat().await;
+    post(&chat, 1..=1_000).await;
+    let mut before = None;
+    let mut seen: Vec<u64> = Vec::new();
+    loop {
+        let limit = HistoryLimit { messages: 77, bytes: 20_000, attachments: 10 };
+        let page = chat.history(&user("bob"), &room(), before, limit).await.unwrap();
+        let Some(first) = page.messages.first() else { break };
+        before = Some(first.position.offset);
+        let mut offsets: Vec<u64> = page.messages.iter().map(|e| e.position.offset.get()).collect();
+        offsets.append(&mut seen);
+        seen = offsets;
+    }
+    assert_eq!(seen, range(1..=1_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_nobody_comes_back_to_is_closed() {
+    let (_, chat) = chat().await;
+    let reader = chat.reader(user("bob"));
+    reader.join(&room(), Since::Start).await.unwrap();
+    drop(reader);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    post(&chat, 1..=3).await;
+    let reader = chat.reader(user("bob"));
+    reader.join(&room(), Since::Start).await.unwrap();
+    assert_eq!(read(&reader, 3).await, range(1..=3));
+}
+
+#[tokio::test]
+async fn a_redacted_message_is_gone_from_memory_too() {
+    let (_, chat) = chat().await;
+    post(&chat, 1..=3).await;
+    let reader = chat.reader(user("bob"));
+    reader.join(&room(), Since::Start).await.unwrap();
+    let at =
+        Position { offset: Offset::new(2).unwrap(), ..chat.bounds(&room()).await.unwrap().head.position };
+    chat.redact(&room(), at).await.unwrap();
+    let Step::Run(run) = reader.next(Budget::default()).await else { panic!() };
+    assert_eq!(run.entries.iter().map(|e| e.body.is_some()).collect::<Vec<_>>(), [true, false, true]);
+}
+
+#[tokio::test]
+async fn a_room_of_thousands_wakes_every_reader() {
+    let (_, chat) = chat().await;
+    let mut readers = Vec::new();
+    for number in 0..3_000 {
+        let reader = chat.reader(user(&format!("u{number}")));
+        reader.join(&room(), Since::Now).await.unwrap();
+        readers.push(tokio::spawn(async move { read(&reader, 50).await }));
+    }
+    post(&chat, 1..=50).await;
+    for reader in readers {
+        assert_eq!(reader.await.unwrap(), range(1..=50));
+    }
+}
