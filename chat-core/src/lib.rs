@@ -4,6 +4,8 @@
 mod authority;
 mod backends;
 mod chat;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod cursor;
 mod delivery;
 mod entry;

@@ -52,7 +52,8 @@ pub trait MessageLog: Debug + Send + Sync + 'static {
     /// Removes the body of one entry for good; the entry, its offset and its key remain. Idempotent. A position that names no kept entry: nothing happens.
     async fn redact(&self, room: &RoomId, at: Position) -> StoreResult<()>;
 
-    /// Gives the room a new epoch, if it still has `from`; its entries and offsets stay. Answers the bounds as they then are.
+    /// Gives the room a new epoch, if it still has `from`. Its entries, keys and offsets stay and are in the new epoch from then on, also in the
+    /// answers to repeats. Answers the bounds as they then are.
     ///
     /// Called by a node that finds what it has seen at odds with the log (a store that forgot entries it had confirmed). Of several nodes that find
     /// the same, one changes the epoch and the others learn the new one. An unwritten room stays unwritten.

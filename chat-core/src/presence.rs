@@ -24,10 +24,10 @@ pub trait Presence: Debug + Send + Sync + 'static {
     /// heard of): its seats may be gone, so the node takes a new incarnation and enters again. A node renews once before its first seat.
     async fn renew(&self, node: NodeId, lease: Duration) -> StoreResult<Renewed>;
 
-    /// The users of a room, each once, in order of their ids, with the room's version. Seats whose lease has lapsed and that nobody has evicted yet still count.
+    /// The users of a room, each once, in order of their ids (by code point), with the room's version. Seats whose lease has lapsed and that nobody has evicted yet still count.
     async fn roster(&self, room: &RoomId) -> StoreResult<Roster>;
 
-    /// Nodes whose lease has lapsed and that still have seats, at most `limit`.
+    /// Nodes that have seats and no lease, because it has lapsed or never was; at most `limit`.
     async fn lapsed(&self, limit: u32) -> StoreResult<Vec<NodeId>>;
 
     /// Removes every seat of `node` and its lease, and answers what changed, room by room, one item for each user that left.
@@ -50,7 +50,7 @@ pub struct Seat {
 /// What entering or leaving did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Changed {
-    /// The room's version after it; it grows by one with every edge.
+    /// The room's version after it; it grows by one with every edge, and may jump further ahead, never back, while nobody is in the room.
     pub version: u64,
     /// Whether the user arrived or left by it.
     pub edge: Option<Edge>,
