@@ -1,4 +1,4 @@
-//! The rules of [`Delivery`](crate::Delivery), one function for each.
+//! The rules of [`Delivery`], one function for each.
 //!
 //! News may be lost, repeated and reordered by contract, and a listener may always be told `Interrupted` instead. So a rule about news asks
 //! for what a store must do when nothing is wrong with it, accepts `Interrupted` wherever the contract does, and ignores repeats.

@@ -83,7 +83,7 @@ fn block_on(rule: impl Future<Output = ()>) {
     done.expect("the rule took too long");
 }
 
-/// One `#[test]` for each rule of the contracts; see [the module](crate::conformance).
+/// One `#[test]` for each rule of the contracts; see [the module](mod@crate::conformance).
 #[macro_export]
 macro_rules! conformance {
     (log: $setup:expr $(,)?) => {

@@ -1,4 +1,4 @@
-//! The rules of [`Presence`](crate::Presence), one function for each.
+//! The rules of [`Presence`], one function for each.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
