@@ -10,6 +10,7 @@ mod cursor;
 mod delivery;
 mod entry;
 mod error;
+pub mod fault;
 mod history;
 mod id;
 mod limits;

@@ -17,6 +17,9 @@ use crate::presence::{Changed, Departure, Edge, Member, Presence, Renewed, Roste
 /// Empty rooms whose version is remembered exactly; see [`LocalPresence`].
 pub const EMPTY_ROOMS_MAX: usize = 16_384;
 
+/// Longest lease; a longer one is cut to it, so that no deadline overflows.
+const LEASE_MAX: Duration = Duration::from_secs(31_536_000);
+
 /// The in-memory [`Presence`]. Cloning gives another handle to the same seats.
 ///
 /// Memory grows with the seats that are taken. Of the rooms that became empty, the latest [`EMPTY_ROOMS_MAX`] are remembered; the version
@@ -134,7 +137,7 @@ impl State {
     fn renew(&mut self, node: NodeId, lease: Duration, now: Instant) -> Renewed {
         // Nobody evicts a node without seats, so leases that ran out are cleared here; few nodes, so a walk is cheap.
         self.leases.retain(|_, until| now < *until);
-        let held = self.leases.insert(node, now + lease).is_some();
+        let held = self.leases.insert(node, now + lease.min(LEASE_MAX)).is_some();
         if held { Renewed::Held } else { Renewed::Lapsed }
     }
 
