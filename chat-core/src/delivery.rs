@@ -13,7 +13,7 @@ use crate::position::{Bookmark, Position};
 
 /// Carries news to the other nodes and remembers positions.
 ///
-/// Every sentence below has a case of the same name in the conformance kit (feature `conformance`).
+/// Every sentence below that can be observed has a rule in the conformance kit (feature `conformance`).
 #[async_trait]
 pub trait Delivery: Debug + Send + Sync + 'static {
     /// Tells every node that watches the news' room, this one included. Best effort: news may be lost, repeated and reordered.

@@ -16,7 +16,7 @@ use crate::error::StoreResult;
 use crate::id::RoomId;
 
 /// Most news that wait for one listener.
-pub const LISTENER_NEWS_MAX: usize = 1024;
+pub const LISTENER_NEWS_MAX: usize = 16_384;
 /// Most bytes of entries ([`Entry::bytes`](crate::Entry::bytes)) that wait for one listener.
 pub const LISTENER_BYTES_MAX: usize = 8 << 20;
 

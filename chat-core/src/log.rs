@@ -12,7 +12,7 @@ use crate::position::{Bookmark, Bounds, Epoch, Position};
 
 /// The ordered, durable history of every room.
 ///
-/// Every sentence below has a case of the same name in the conformance kit (feature `conformance`).
+/// Every sentence below that can be observed has a rule in the conformance kit (feature `conformance`).
 /// Times are of the store's clock and never go back within a room by more than that clock does.
 #[async_trait]
 pub trait MessageLog: Debug + Send + Sync + 'static {

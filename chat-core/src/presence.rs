@@ -11,7 +11,7 @@ use crate::id::{ConnectionId, NodeId, RoomId, UserId};
 /// Who is in a room right now. Two phones are one person.
 ///
 /// A seat lives as long as its node's lease, on the store's clock; one command renews the lease of all of a node's seats.
-/// Every sentence below has a case of the same name in the conformance kit (feature `conformance`).
+/// Every sentence below that can be observed has a rule in the conformance kit (feature `conformance`).
 #[async_trait]
 pub trait Presence: Debug + Send + Sync + 'static {
     /// Takes a seat. Taking it again changes nothing. The edge, whether the *user* arrived by this, is decided atomically and never looks at leases.

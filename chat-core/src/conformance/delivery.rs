@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::sample::*;
 use crate::delivery::{Delivery, Heard, Listener, News, Progress};
-use crate::entry::{Entry, Timestamp};
+use crate::entry::{Body, Entry, Kind, Timestamp};
 use crate::id::RoomId;
 use crate::log::{Appended, MessageLog};
 use crate::position::{Bookmark, Epoch, Fingerprint};
@@ -23,6 +23,17 @@ fn epoch() -> Epoch {
 fn grown(room: &RoomId, offset: u64) -> News {
     let head = Bookmark { position: at(epoch(), offset), fingerprint: Fingerprint::from_number(offset) };
     News::Grown { room: room.clone(), head }
+}
+
+fn entry(offset: u64) -> Entry {
+    Entry {
+        position: at(epoch(), offset),
+        kind: Kind::Message,
+        author: author("ada\"'"),
+        key: key("k\0\n"),
+        at: Timestamp::from_millis(1_700_000_000_123),
+        body: Some(body("tëxt\0", &[b"", b"\0\xff", b"x"])),
+    }
 }
 
 async fn listen(store: &impl Delivery, rooms: &[&RoomId]) -> Listener {
@@ -77,15 +88,8 @@ pub async fn every_listener_hears_the_news_unchanged(store: impl Delivery + Clon
     let other = store.clone();
     let mut listeners =
         [listen(&store, &[&room]).await, listen(&store, &[&room]).await, listen(&other, &[&room]).await];
-    let entry = Entry {
-        position: at(epoch(), 7),
-        kind: crate::Kind::Message,
-        author: author("ada\"'"),
-        key: key("k\0\n"),
-        at: Timestamp::from_millis(1_700_000_000_123),
-        body: Some(body("tëxt\0", &[b"", b"\0\xff", b"x"])),
-    };
-    let redacted = Entry { body: None, kind: crate::Kind::Fact, ..entry.clone() };
+    let entry = entry(7);
+    let redacted = Entry { body: None, kind: Kind::Fact, ..entry.clone() };
     let all = [
         News::Appended { room: room.clone(), entry: Arc::new(entry.clone()) },
         News::Appended { room: room.clone(), entry: Arc::new(redacted) },
@@ -164,18 +168,19 @@ pub async fn a_listener_that_leaves_disturbs_nobody(store: impl Delivery + Clone
     hears_itself(&store, &mut late, &grown(&room, 4)).await;
 }
 
-/// A listener that is not polled while very much is announced hears it all afterwards, or `Interrupted`; and then what follows.
+/// A listener that is not polled while 12 MB are announced hears it all afterwards, or `Interrupted`; and then what follows.
 pub async fn a_listener_that_falls_behind_hears_all_or_interrupted(store: impl Delivery + Clone) {
     const COUNT: u64 = 3_000;
     let room = room("a");
     let mut listener = listen(&store, &[&room]).await;
     for offset in 1..=COUNT {
-        announce(&store, &grown(&room, offset)).await;
+        let entry = Entry { body: Some(Body::text("x".repeat(4_096))), ..entry(offset) };
+        announce(&store, &News::Appended { room: room.clone(), entry: Arc::new(entry) }).await;
     }
     let mut missing = (1..=COUNT).collect::<BTreeSet<_>>();
     while !missing.is_empty() {
         match hear(&mut listener).await {
-            Heard::News(News::Grown { head, .. }) => missing.remove(&head.offset().get()),
+            Heard::News(News::Appended { entry, .. }) => missing.remove(&entry.position.offset.get()),
             Heard::News(other) => panic!("{other:?} was not announced"),
             Heard::Interrupted => break,
         };

@@ -1,8 +1,10 @@
 //! [`MemoryStore`]: the smallest correct store, and the model that the others are compared with.
 //!
-//! News and presence are [`LocalNews`] and [`LocalPresence`]; here are the log and the positions of readers.
+//! News and presence are [`LocalNews`] and [`LocalPresence`], the log of one room is in `room.rs`; here they become one store.
 
-use std::collections::{BTreeMap, VecDeque};
+mod room;
+
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -11,14 +13,15 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::delivery::{Delivery, Listener, News, Progress};
-use crate::entry::{Draft, Entry, Timestamp};
+use crate::entry::{Draft, Timestamp};
 use crate::error::StoreResult;
-use crate::id::{MessageKey, NodeId, RoomId, SubscriberId, UserId};
+use crate::id::{NodeId, RoomId, SubscriberId};
 use crate::local_news::LocalNews;
 use crate::local_presence::LocalPresence;
 use crate::log::{Appended, MessageLog, PageLimit, Replay, StoreIdentity};
-use crate::position::{Bookmark, Bounds, Epoch, Fingerprint, Offset, Position};
+use crate::position::{Bounds, Epoch, Position};
 use crate::presence::{Changed, Departure, Presence, Renewed, Roster, Seat};
+use room::Room;
 
 /// Keeps everything in memory, as long as a handle to it lives. Cloning gives another handle to the same store.
 ///
@@ -72,10 +75,7 @@ impl MemoryStore {
     /// that fails over to a replica which had not received them. Their offsets are given out again.
     pub fn roll_back(&self, room: &RoomId, entries: usize) {
         if let Some(room) = self.state().rooms.get_mut(room) {
-            for _ in 0..entries {
-                let Some(entry) = room.entries.pop_back() else { break };
-                room.keys.remove(&(entry.author.id, entry.key));
-            }
+            room.roll_back(entries);
         }
     }
 
@@ -135,10 +135,8 @@ impl MessageLog for MemoryStore {
     }
 
     async fn redact(&self, room: &RoomId, at: Position) -> StoreResult<()> {
-        if let Some(room) = self.state().rooms.get_mut(room)
-            && let Some(entry) = room.entry_mut(at)
-        {
-            entry.body = None;
+        if let Some(room) = self.state().rooms.get_mut(room) {
+            room.redact(at);
         }
         Ok(())
     }
@@ -228,22 +226,16 @@ struct State {
 impl State {
     fn append(&mut self, room: &RoomId, draft: Draft) -> Appended {
         let Self { rooms, random, clock, .. } = self;
-        let room = rooms
-            .entry(room.clone())
-            .or_insert_with(|| Room { epoch: Epoch::from_random(random.random()), ..Room::UNWRITTEN });
+        let room =
+            rooms.entry(room.clone()).or_insert_with(|| Room::new(Epoch::from_random(random.random())));
         room.append(draft, || clock.now())
     }
 
     fn renew_epoch(&mut self, room: &RoomId, from: Epoch) -> Bounds {
         let Some(room) = self.rooms.get_mut(room) else { return Bounds::UNWRITTEN };
-        if room.epoch == from {
-            // Two random epochs of 48 bits may be equal, if hardly ever.
-            while room.epoch == from {
-                room.epoch = Epoch::from_random(self.random.random());
-            }
-            for entry in &mut room.entries {
-                entry.position.epoch = room.epoch;
-            }
+        // Two random epochs of 48 bits may be equal, if hardly ever.
+        while room.bounds().epoch() == from {
+            room.renew(Epoch::from_random(self.random.random()));
         }
         room.bounds()
     }
@@ -267,113 +259,11 @@ impl Clock {
     }
 }
 
-#[derive(Debug)]
-struct Room {
-    epoch: Epoch,
-    /// The last entry that was forgotten.
-    trimmed: (Offset, Fingerprint),
-    /// What is kept: from the one after `trimmed`, each one further.
-    entries: VecDeque<Entry>,
-    keys: BTreeMap<(UserId, MessageKey), First>,
-}
-
-/// What a key was used for first; outlives the entry itself.
-#[derive(Debug)]
-struct First {
-    offset: Offset,
-    fingerprint: Fingerprint,
-    at: Timestamp,
-}
-
-impl Room {
-    const UNWRITTEN: Room = Room {
-        epoch: Epoch::UNWRITTEN,
-        trimmed: (Offset::ZERO, Fingerprint::NONE),
-        entries: VecDeque::new(),
-        keys: BTreeMap::new(),
-    };
-
-    fn append(&mut self, draft: Draft, now: impl FnOnce() -> Timestamp) -> Appended {
-        let Draft { kind, author, key, body } = draft;
-        if let Some(first) = self.keys.get(&(author.id.clone(), key.clone())) {
-            let kept = self.entry(first.offset);
-            let differs = kept.is_some_and(|kept| {
-                kept.body.as_ref().is_some_and(|known| *known != body || kept.kind != kind)
-            });
-            let bookmark = self.bookmark(first.offset, first.fingerprint);
-            return if differs {
-                Appended::Conflict { bookmark }
-            } else {
-                Appended::Duplicate { bookmark, at: first.at }
-            };
-        }
-        let position = Position { epoch: self.epoch, offset: self.bounds().head.offset().next() };
-        let entry = Entry { position, kind, author, key, at: now(), body: Some(body) };
-        let first = First { offset: position.offset, fingerprint: entry.fingerprint(), at: entry.at };
-        self.keys.insert((entry.author.id.clone(), entry.key.clone()), first);
-        self.entries.push_back(entry.clone());
-        Appended::Fresh { entry, announced: true }
-    }
-
-    fn read(&self, after: Position, limit: PageLimit) -> Replay {
-        let bounds = self.bounds();
-        if !bounds.reach_back_to(after) {
-            return Replay::Lost { bounds };
-        }
-        let mut bytes = 0_usize;
-        let mut entries = Vec::new();
-        for entry in self.entries.range(self.index_after(after.offset)..).take(limit.entries.get() as usize) {
-            bytes = bytes.saturating_add(entry.bytes());
-            if limit.bytes < bytes && !entries.is_empty() {
-                break;
-            }
-            entries.push(entry.clone());
-        }
-        Replay::Page { entries, head: bounds.head }
-    }
-
-    fn trim(&mut self, upto: Position) {
-        if upto.epoch != self.epoch || self.bounds().head.offset() < upto.offset {
-            return;
-        }
-        let gone = self.index_after(upto.offset);
-        if let Some(last) = self.entries.drain(..gone).next_back() {
-            self.trimmed = (last.position.offset, last.fingerprint());
-        }
-    }
-
-    fn bounds(&self) -> Bounds {
-        let trimmed = self.bookmark(self.trimmed.0, self.trimmed.1);
-        Bounds { trimmed, head: self.entries.back().map_or(trimmed, Entry::bookmark) }
-    }
-
-    fn bookmark(&self, offset: Offset, fingerprint: Fingerprint) -> Bookmark {
-        Bookmark { position: Position { epoch: self.epoch, offset }, fingerprint }
-    }
-
-    /// The index in `entries` of the one after `offset`; 0 if that is trimmed.
-    fn index_after(&self, offset: Offset) -> usize {
-        offset.get().saturating_sub(self.trimmed.0.get()) as usize
-    }
-
-    fn entry(&self, offset: Offset) -> Option<&Entry> {
-        self.entries.get(self.index_after(offset).checked_sub(1)?)
-    }
-
-    fn entry_mut(&mut self, at: Position) -> Option<&mut Entry> {
-        if at.epoch != self.epoch {
-            return None;
-        }
-        let index = self.index_after(at.offset).checked_sub(1)?;
-        self.entries.get_mut(index)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::{Author, Body, Kind};
-    use crate::id::DisplayName;
+    use crate::entry::{Author, Body, Entry, Kind};
+    use crate::id::{DisplayName, MessageKey, UserId};
 
     fn draft(key: &str) -> Draft {
         Draft {
