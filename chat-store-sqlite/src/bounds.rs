@@ -1,0 +1,89 @@
+//! What is kept of rooms, as rows: shared by reads and by the writer.
+
+use chat_core::{
+    Bookmark, Bounds, Epoch, Fingerprint, MessageKey, Offset, Position, RoomId, StoreResult, Timestamp,
+    UserId,
+};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use crate::error::{corrupt, read_failed};
+use crate::list::{ListStatement, ROWS_MAX};
+
+/// A room that was written to.
+#[derive(Clone, Debug)]
+pub(crate) struct RoomRow {
+    pub(crate) room: RoomId,
+    pub(crate) id: i64,
+    pub(crate) bounds: Bounds,
+}
+
+/// The rows of those of `rooms` that were written to, in any order.
+pub(crate) async fn of_rooms(
+    connection: &mut SqliteConnection,
+    rooms: &[RoomId],
+) -> Result<Vec<SqliteRow>, sqlx::Error> {
+    static ROOMS: ListStatement = ListStatement::new(
+        "SELECT r.epoch, r.trimmed, r.trimmed_fingerprint, h.offset, h.author, h.key, h.at, r.id, r.name FROM",
+        1,
+        "JOIN rooms AS r ON r.name = column1 LEFT JOIN entries AS h \
+         ON h.room = r.id AND h.offset = (SELECT max(offset) FROM entries WHERE room = r.id)",
+    );
+    let mut rows = Vec::new();
+    for rooms in rooms.chunks(ROWS_MAX) {
+        let mut query = ROOMS.for_rows(rooms.len());
+        for room in rooms {
+            query = query.bind(room.as_str());
+        }
+        rows.append(&mut query.fetch_all(&mut *connection).await?);
+    }
+    Ok(rows)
+}
+
+impl RoomRow {
+    /// A row that [`of_rooms`] answered.
+    pub(crate) fn decode(row: &SqliteRow) -> StoreResult<Self> {
+        let name: &str = column(row, 8)?;
+        Ok(Self { room: RoomId::reserved(name).map_err(corrupt)?, id: column(row, 7)?, bounds: bounds(row)? })
+    }
+}
+
+/// The bounds in the first seven columns: epoch, trimmed, its fingerprint, and offset, author, key and time of the newest entry.
+pub(crate) fn bounds(row: &SqliteRow) -> StoreResult<Bounds> {
+    let epoch = Epoch::from_number(number(row, 0)?);
+    let bookmark = |offset, fingerprint| Bookmark { position: Position { epoch, offset }, fingerprint };
+    let trimmed = bookmark(offset(row, 1)?, Fingerprint::from_number(number(row, 2)?));
+    // Of a room that was trimmed to its head, not even keys may be left.
+    let head = match column::<Option<i64>>(row, 3)? {
+        None => trimmed,
+        Some(_) => bookmark(offset(row, 3)?, fingerprint(row, 4)?),
+    };
+    Ok(Bounds { trimmed, head })
+}
+
+/// The fingerprint of an entry whose author, key and time begin at `first`.
+pub(crate) fn fingerprint(row: &SqliteRow, first: usize) -> StoreResult<Fingerprint> {
+    let author = UserId::new(column(row, first)?).map_err(corrupt)?;
+    let key = MessageKey::new(column(row, first + 1)?).map_err(corrupt)?;
+    Ok(Fingerprint::of(&author, &key, Timestamp::from_millis(number(row, first + 2)?)))
+}
+
+pub(crate) fn column<'r, T>(row: &'r SqliteRow, index: usize) -> StoreResult<T>
+where
+    T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+{
+    row.try_get(index).map_err(read_failed)
+}
+
+pub(crate) fn number(row: &SqliteRow, index: usize) -> StoreResult<u64> {
+    u64::try_from(column::<i64>(row, index)?).map_err(corrupt)
+}
+
+pub(crate) fn offset(row: &SqliteRow, index: usize) -> StoreResult<Offset> {
+    Offset::new(number(row, index)?).ok_or_else(|| corrupt("an offset is larger than any can be"))
+}
+
+/// For binding: offsets, epochs, fingerprints and times are far below 2^63.
+pub(crate) fn sql_number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,181 @@
+//! [`DatabaseFile`]: that the file is this process' alone, and that it is still where it was.
+//!
+//! Nothing here opens the database itself: closing any handle of it would drop the locks that SQLite holds in this process.
+
+use std::fs::{self, File, Metadata, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::error::ConnectError;
+
+/// How often a lock that another process holds is tried again.
+const LOCK_RETRY: Duration = Duration::from_millis(20);
+
+/// A database of which this process is the owner, for as long as this value lives.
+#[derive(Debug)]
+pub(crate) struct DatabaseFile {
+    path: PathBuf,
+    /// Locked. The operating system releases it with the process, also after SIGKILL.
+    _lock: File,
+    watched: Vec<(PathBuf, FileId)>,
+    log: Option<(PathBuf, FileId)>,
+}
+
+impl DatabaseFile {
+    /// Becomes the owner of the database at `path`, which need not exist yet. Waits up to `timeout` for another owner.
+    pub(crate) async fn own(path: &Path, timeout: Duration) -> Result<Self, ConnectError> {
+        let path = resolve(path).map_err(|error| ConnectError::from_io(path.to_owned(), error))?;
+        let lock_path = beside(&path, ".lock");
+        let lock =
+            fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&lock_path);
+        let mut lock = lock.map_err(|error| ConnectError::from_io(path.clone(), error))?;
+        let deadline = Instant::now() + timeout;
+        while let Err(error) = lock.try_lock() {
+            match error {
+                TryLockError::WouldBlock if Instant::now() < deadline => tokio::time::sleep(LOCK_RETRY).await,
+                TryLockError::WouldBlock => {
+                    return Err(ConnectError::InUse { process: holder(&mut lock), path });
+                }
+                TryLockError::Error(error) => return Err(ConnectError::from_io(path, error)),
+            }
+        }
+        name_holder(&mut lock).map_err(|error| ConnectError::from_io(path.clone(), error))?;
+        Ok(Self { path, _lock: lock, watched: Vec::new(), log: None })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The write-ahead log's size, in bytes.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        fs::metadata(beside(&self.path, "-wal")).map_or(0, |file| file.len())
+    }
+
+    /// From now on, the database and the lock are to stay the files that they are: to be called once the database exists.
+    pub(crate) fn watch(&mut self) {
+        self.watched =
+            [self.path.clone(), beside(&self.path, ".lock")].into_iter().filter_map(FileId::named).collect();
+    }
+
+    /// From now on, the write-ahead log is to stay the file that it is: to be called once the writer has opened the database.
+    pub(crate) fn watch_log(&mut self) {
+        self.log = FileId::named(beside(&self.path, "-wal"));
+    }
+
+    /// The writer's connection is gone, and the log may go with it.
+    pub(crate) fn unwatch_log(&mut self) {
+        self.log = None;
+    }
+
+    /// Whether the files under their names are still the ones that are open. What is written to a file that was deleted or renamed is lost
+    /// when it is closed. Costs three system calls.
+    pub(crate) fn is_in_place(&self) -> bool {
+        let there =
+            |(path, id): &(PathBuf, FileId)| FileId::named(path.clone()).is_some_and(|(_, now)| now == *id);
+        self.watched.iter().all(there) && self.log.iter().all(there)
+    }
+}
+
+/// The path without symbolic links, so that two names of one file have one lock.
+fn resolve(path: &Path) -> io::Result<PathBuf> {
+    if path.exists() {
+        return path.canonicalize();
+    }
+    let name = path.file_name().ok_or_else(|| io::Error::other("the path names no file"))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(folder.canonicalize()?.join(name))
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// The process that the lock file names. It is only told to people: what counts is the lock.
+fn holder(lock: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    lock.take(16).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+fn name_holder(lock: &mut File) -> io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    writeln!(lock, "{}", std::process::id())
+}
+
+/// What tells two files of one name apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    number: u64,
+}
+
+impl FileId {
+    /// `None` if there is no such file.
+    fn named(path: PathBuf) -> Option<(PathBuf, Self)> {
+        let id = Self::of(&fs::metadata(&path).ok()?)?;
+        Some((path, id))
+    }
+
+    #[cfg(unix)]
+    fn of(file: &Metadata) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        Some(Self { device: file.dev(), number: file.ino() })
+    }
+
+    /// Open files cannot be replaced here.
+    #[cfg(not(unix))]
+    fn of(_file: &Metadata) -> Option<Self> {
+        Some(Self { device: 0, number: 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_same_file_under_another_name_has_the_same_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("chat.db");
+        fs::write(&path, "").unwrap();
+        let _owner = DatabaseFile::own(&path, Duration::ZERO).await.unwrap();
+        let around = folder.path().join(".").join("chat.db");
+        assert!(matches!(
+            DatabaseFile::own(&around, Duration::ZERO).await,
+            Err(ConnectError::InUse { process: Some(id), .. }) if id == std::process::id()
+        ));
+        #[cfg(unix)]
+        {
+            let link = folder.path().join("link.db");
+            std::os::unix::fs::symlink(&path, &link).unwrap();
+            assert!(matches!(
+                DatabaseFile::own(&link, Duration::ZERO).await,
+                Err(ConnectError::InUse { .. })
+            ));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_put_in_the_place_of_another_is_noticed_and_so_is_putting_it_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("chat.db");
+        fs::write(&path, "one").unwrap();
+        let mut file = DatabaseFile::own(&path, Duration::ZERO).await.unwrap();
+        file.watch();
+        assert!(file.is_in_place());
+        let aside = folder.path().join("aside.db");
+        fs::rename(&path, &aside).unwrap();
+        assert!(!file.is_in_place());
+        fs::write(&path, "two").unwrap();
+        assert!(!file.is_in_place());
+        fs::rename(&aside, &path).unwrap();
+        assert!(file.is_in_place());
+    }
+}
