@@ -1,0 +1,121 @@
+//! When a client is pinged, and when it is given up.
+//!
+//! Pure: the time is an argument. A peer that is alive answers each ping within the timeout; anything else it sends
+//! meanwhile prolongs the wait once, as with the reference server.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+#[derive(Debug)]
+pub(crate) struct Heartbeat {
+    interval: Duration,
+    timeout: Duration,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The next ping is due then.
+    Resting(Instant),
+    /// A pong is due by then.
+    Waiting { until: Instant, prolonged: bool },
+}
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beat {
+    Nothing,
+    Ping,
+    /// No pong came in time.
+    Dead,
+}
+
+impl Heartbeat {
+    pub(crate) fn new(interval: Duration, timeout: Duration, now: Instant) -> Self {
+        Self { interval, timeout, state: State::Resting(now + interval) }
+    }
+
+    /// When to call [`Self::beat`] next.
+    pub(crate) fn due(&self) -> Instant {
+        match self.state {
+            State::Resting(at) => at,
+            State::Waiting { until, .. } => until,
+        }
+    }
+
+    /// What is due at `now`. After [`Beat::Ping`] a pong is awaited.
+    pub(crate) fn beat(&mut self, now: Instant) -> Beat {
+        if now < self.due() {
+            return Beat::Nothing;
+        }
+        match self.state {
+            State::Resting(_) => {
+                self.state = State::Waiting { until: now + self.timeout, prolonged: false };
+                Beat::Ping
+            }
+            State::Waiting { .. } => Beat::Dead,
+        }
+    }
+
+    /// A pong came.
+    pub(crate) fn pong(&mut self, now: Instant) {
+        self.state = State::Resting(now + self.interval);
+    }
+
+    /// Something else came: the peer lives, its pong is perhaps behind it.
+    pub(crate) fn sign_of_life(&mut self, now: Instant) {
+        if let State::Waiting { until, prolonged } = &mut self.state
+            && !*prolonged
+        {
+            *until = now + self.timeout;
+            *prolonged = true;
+        }
+    }
+
+    /// It was this side that did not read: the peer's time begins anew.
+    pub(crate) fn forgive(&mut self, now: Instant) {
+        if let State::Waiting { until, .. } = &mut self.state {
+            *until = now + self.timeout;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(25);
+    const TIMEOUT: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn a_peer_that_answers_is_pinged_at_each_interval() {
+        let start = Instant::now();
+        let mut heart = Heartbeat::new(INTERVAL, TIMEOUT, start);
+        assert_eq!(heart.beat(start + Duration::from_secs(24)), Beat::Nothing);
+        assert_eq!(heart.beat(start + INTERVAL), Beat::Ping);
+        heart.pong(start + Duration::from_secs(26));
+        assert_eq!(heart.beat(start + Duration::from_secs(50)), Beat::Nothing);
+        assert_eq!(heart.beat(start + Duration::from_secs(51)), Beat::Ping);
+    }
+
+    #[test]
+    fn a_peer_that_does_not_answer_is_given_up_after_the_timeout() {
+        let start = Instant::now();
+        let mut heart = Heartbeat::new(INTERVAL, TIMEOUT, start);
+        assert_eq!(heart.beat(start + INTERVAL), Beat::Ping);
+        assert_eq!(heart.beat(start + INTERVAL + TIMEOUT - Duration::from_millis(1)), Beat::Nothing);
+        assert_eq!(heart.beat(start + INTERVAL + TIMEOUT), Beat::Dead);
+    }
+
+    #[test]
+    fn other_traffic_prolongs_the_wait_for_a_pong_once() {
+        let start = Instant::now();
+        let mut heart = Heartbeat::new(INTERVAL, TIMEOUT, start);
+        assert_eq!(heart.beat(start + INTERVAL), Beat::Ping);
+        let later = start + INTERVAL + Duration::from_secs(10);
+        heart.sign_of_life(later);
+        heart.sign_of_life(later + Duration::from_secs(5));
+        assert_eq!(heart.due(), later + TIMEOUT);
+    }
+}

@@ -1,0 +1,461 @@
+//! The task of one connection: it reads, lets the application work, and writes, in turn.
+//!
+//! There is no queue between the application and the socket: what is due is pulled into the write buffer when the link has taken
+//! the last one. What packets look like is in `packet.rs` and `writer.rs`, when to ping in `heartbeat.rs`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::time::{Instant, Sleep};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use super::application::{Appetite, Application, CloseReason, Work};
+use super::handle::{Handle, Request};
+use super::heartbeat::{Beat, Heartbeat};
+use super::packet::Packet;
+use super::polling::PollingLink;
+use super::registry::{On, Registry, Sid};
+use super::settings::Settings;
+use super::upgrade::{Probe, Probed};
+use super::websocket::{LinkEnd, WebSocketLink};
+use super::writer::Writer;
+
+/// Packets that are read before the application may write and others get their turn.
+const READS_A_TURN: usize = 32;
+/// Turns before other tasks of this thread get theirs.
+const TURNS_A_POLL: usize = 8;
+
+/// What all connections of an engine share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) registry: Registry,
+}
+
+/// A session's place in the registry; it is given back on drop, also when the task panics or never starts.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) sid: Sid,
+    pub(crate) handle: Arc<Handle>,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.handle.end();
+        self.shared.registry.remove(self.sid);
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum Link {
+    WebSocket(Box<WebSocketLink>),
+    Polling(Box<PollingLink>),
+}
+
+pub(crate) struct Session<A> {
+    place: Registration,
+    application: A,
+    link: Link,
+    /// A WebSocket on its way to become the link.
+    probe: Option<Box<Probe>>,
+    heartbeat: Heartbeat,
+    timer: Pin<Box<Sleep>>,
+    armed: bool,
+    /// Nothing was read for want of appetite.
+    held_back: bool,
+    state: State,
+}
+
+enum State {
+    Open,
+    /// This side closes; what was due before is handed out first.
+    Draining {
+        reason: CloseReason,
+        until: Instant,
+    },
+    /// The link is or gets closed, and the application winds up.
+    Ending {
+        link_until: Option<Instant>,
+        work: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    },
+}
+
+enum Turn {
+    /// Something happened that may allow more.
+    Again,
+    /// All that can be done is done; wakers are registered.
+    Rest,
+    Over,
+}
+
+impl<A: Application> Session<A> {
+    /// A session that has just been opened over `link`: its first packet says so.
+    pub(crate) fn new(place: Registration, application: A, mut link: Link) -> Self {
+        let settings = &place.shared.settings;
+        let now = Instant::now();
+        let heartbeat = Heartbeat::new(settings.ping_interval, settings.ping_timeout, now);
+        link.control(opening(&place, &link).as_bytes());
+        let timer = Box::pin(tokio::time::sleep_until(heartbeat.due()));
+        Self {
+            place,
+            application,
+            link,
+            probe: None,
+            heartbeat,
+            timer,
+            armed: false,
+            held_back: false,
+            state: State::Open,
+        }
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.place.shared.settings
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Turn {
+        match &mut self.state {
+            State::Open => match self.turn_open(cx) {
+                Ok(turn) => turn,
+                Err(reason) => {
+                    self.end(cx, reason);
+                    Turn::Again
+                }
+            },
+            State::Draining { reason, until } => {
+                let (reason, until) = (*reason, *until);
+                self.turn_draining(cx, reason, until)
+            }
+            State::Ending { .. } => self.turn_ending(cx),
+        }
+    }
+
+    fn turn_open(&mut self, cx: &mut Context<'_>) -> Result<Turn, CloseReason> {
+        let (requests, close) = self.place.handle.take();
+        for request in requests {
+            self.request(request)?;
+        }
+        if let Some(reason) = close {
+            self.drain(reason);
+            return Ok(Turn::Again);
+        }
+        if self.timer.is_elapsed() {
+            self.on_time()?;
+        }
+        self.turn_probe(cx);
+        let mut again = self.read(cx)?;
+
+        let hungry = self.application.appetite() == Appetite::Hungry;
+        let work = self.application.poll_work(cx, &mut self.link.writer());
+        if let Work::Close(reason) = work {
+            self.drain(reason);
+            return Ok(Turn::Again);
+        }
+        let wrote = self.link.unsent() > 0;
+        if let (Some(probe), Link::Polling(polling)) = (&self.probe, &mut self.link)
+            && probe.holds_polling()
+            && polling.is_waiting()
+            && !wrote
+        {
+            // The client waits for its GET to return before it moves over.
+            polling.control(b"6");
+        }
+        match self.link.poll_flush(cx) {
+            Poll::Ready(Err(LinkEnd::Closed | LinkEnd::Malformed)) => {
+                return Err(CloseReason::TransportClosed);
+            }
+            Poll::Ready(Ok(())) => again |= work == Work::WaitsForRoom && wrote && self.link.has_room(),
+            Poll::Pending => {}
+        }
+        self.place.handle.set_writable(self.link.has_room());
+        again |= !hungry && self.application.appetite() == Appetite::Hungry;
+        if again {
+            return Ok(Turn::Again);
+        }
+        let mut due = self.heartbeat.due();
+        let deadlines = [self.application.deadline(), self.probe.as_ref().map(|probe| probe.until())];
+        for deadline in deadlines.into_iter().flatten() {
+            due = due.min(deadline);
+        }
+        Ok(self.rest(cx, due))
+    }
+
+    /// Reads until nothing comes or nothing more is wanted. True: there may be more, after a turn of the others.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, CloseReason> {
+        for _ in 0..READS_A_TURN {
+            match self.application.appetite() {
+                Appetite::Hungry => {}
+                Appetite::Busy => {
+                    self.held_back = true;
+                    return Ok(false);
+                }
+                Appetite::Clogged => return Ok(false),
+            }
+            if std::mem::take(&mut self.held_back) {
+                self.heartbeat.forgive(Instant::now());
+            }
+            match self.link.poll_packet(cx) {
+                Poll::Ready(Ok(packet)) => self.packet(packet)?,
+                Poll::Ready(Err(LinkEnd::Closed)) => return Err(CloseReason::TransportClosed),
+                Poll::Ready(Err(LinkEnd::Malformed)) => return Err(CloseReason::Malformed),
+                Poll::Pending => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    fn packet(&mut self, packet: Packet) -> Result<(), CloseReason> {
+        let now = Instant::now();
+        match packet {
+            Packet::Pong => {
+                self.heartbeat.pong(now);
+                return Ok(());
+            }
+            Packet::Message(message) => self.application.receive(message)?,
+            Packet::Close => {
+                if let Link::Polling(polling) = &mut self.link {
+                    polling.finish_post();
+                    polling.finish(b"6");
+                }
+                return Err(CloseReason::TransportClosed);
+            }
+            // Only servers ping in this version of the protocol.
+            Packet::Ping(_) => return Err(CloseReason::Malformed),
+            Packet::Open | Packet::Upgrade | Packet::Noop => {}
+        }
+        self.heartbeat.sign_of_life(now);
+        Ok(())
+    }
+
+    fn on_time(&mut self) -> Result<(), CloseReason> {
+        let now = Instant::now();
+        if self.probe.as_ref().is_some_and(|probe| probe.until() <= now) {
+            self.probe = None;
+        }
+        match self.heartbeat.beat(now) {
+            Beat::Nothing => {}
+            Beat::Ping => self.link.control(b"2"),
+            // The pong may be among what this side has not read yet.
+            Beat::Dead if self.held_back => self.heartbeat.forgive(now),
+            Beat::Dead => return Err(CloseReason::PingTimeout),
+        }
+        Ok(())
+    }
+
+    fn request(&mut self, request: Request) -> Result<(), CloseReason> {
+        match (request, &mut self.link) {
+            (Request::Poll(answer), Link::Polling(polling)) => {
+                polling.poll(answer).map_err(|_| CloseReason::Malformed)
+            }
+            (Request::Post { body, taken }, Link::Polling(polling)) => {
+                polling.post(body, taken).map_err(|_| CloseReason::Malformed)
+            }
+            (Request::Upgrade(link), Link::Polling(_)) if self.probe.is_none() => {
+                self.probe =
+                    Some(Box::new(Probe::new(link, Instant::now() + self.settings().upgrade_timeout)));
+                Ok(())
+            }
+            // A request that crossed the upgrade, or a second upgrade: dropping it refuses it, the session goes on.
+            (Request::Poll(_) | Request::Post { .. } | Request::Upgrade(_), _) => Ok(()),
+        }
+    }
+
+    fn turn_probe(&mut self, cx: &mut Context<'_>) {
+        let Some(probe) = &mut self.probe else { return };
+        match probe.poll(cx) {
+            Probed::Waiting => {}
+            Probed::Failed => self.probe = None,
+            Probed::Ready => {
+                let Link::Polling(polling) = &mut self.link else { return };
+                if polling.is_taking() {
+                    // What was posted before the upgrade is taken in before what comes after it.
+                    return;
+                }
+                let ping_is_due = polling.unsent() > 0;
+                polling.finish(b"6");
+                let Some(probe) = self.probe.take() else { return };
+                let mut link = probe.into_link();
+                if ping_is_due {
+                    link.control(b"2");
+                }
+                self.link = Link::WebSocket(link);
+                self.place.shared.registry.moved(self.place.sid, On::WebSocket);
+            }
+        }
+    }
+
+    fn drain(&mut self, reason: CloseReason) {
+        let until = Instant::now() + self.settings().close_timeout;
+        self.probe = None;
+        self.state = State::Draining { reason, until };
+    }
+
+    fn turn_draining(&mut self, cx: &mut Context<'_>, reason: CloseReason, until: Instant) -> Turn {
+        for request in self.place.handle.take().0 {
+            match (request, &mut self.link) {
+                // A second GET at a time is refused by being dropped.
+                (Request::Poll(answer), Link::Polling(polling)) => _ = polling.poll(answer),
+                (Request::Post { taken, .. }, _) => _ = taken.send(()),
+                _ => {}
+            }
+        }
+        if until <= Instant::now() {
+            self.end(cx, reason);
+            return Turn::Again;
+        }
+        let drained = self.application.poll_drain(cx, &mut self.link.writer());
+        let wrote = self.link.unsent() > 0;
+        if let Link::Polling(polling) = &mut self.link
+            && drained.is_ready()
+        {
+            polling.control(b"1");
+        }
+        match self.link.poll_flush(cx) {
+            Poll::Ready(Err(_)) => self.end(cx, CloseReason::TransportClosed),
+            Poll::Ready(Ok(())) if drained.is_ready() => self.end(cx, reason),
+            Poll::Ready(Ok(())) if wrote && self.link.has_room() => {}
+            _ => return self.rest(cx, until),
+        }
+        Turn::Again
+    }
+
+    fn end(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
+        self.place.shared.registry.moved(self.place.sid, On::Nothing);
+        self.place.handle.end();
+        self.probe = None;
+        let mut link_until = None;
+        match &mut self.link {
+            Link::Polling(polling) => polling.finish(b"1"),
+            Link::WebSocket(_) if reason == CloseReason::TransportClosed => {}
+            Link::WebSocket(link) => {
+                let code = match reason {
+                    CloseReason::Malformed => CloseCode::Protocol,
+                    CloseReason::Shutdown => CloseCode::Restart,
+                    _ => CloseCode::Normal,
+                };
+                link.start_close(cx, code);
+                link_until = Some(Instant::now() + self.place.shared.settings.close_timeout);
+            }
+        }
+        if link_until.is_none() {
+            // Gives the socket, or the pending POST, back at once.
+            self.link = Link::Polling(Box::default());
+        }
+        self.state = State::Ending { link_until, work: self.application.close(reason) };
+    }
+
+    fn turn_ending(&mut self, cx: &mut Context<'_>) -> Turn {
+        let State::Ending { link_until, work } = &mut self.state else { return Turn::Again };
+        if let (Some(until), Link::WebSocket(link)) = (*link_until, &mut self.link)
+            && (until <= Instant::now() || link.poll_closed(cx).is_ready())
+        {
+            *link_until = None;
+            self.link = Link::Polling(Box::default());
+        }
+        if let Some(future) = work
+            && future.as_mut().poll(cx).is_ready()
+        {
+            *work = None;
+        }
+        match (*link_until, work.is_none()) {
+            (Some(until), _) => self.rest(cx, until),
+            (None, false) => Turn::Rest,
+            (None, true) => Turn::Over,
+        }
+    }
+
+    /// Sleeps until `due` at the latest; an earlier alarm is left alone and costs one turn.
+    fn rest(&mut self, cx: &mut Context<'_>, due: Instant) -> Turn {
+        if due < self.timer.deadline() || self.timer.is_elapsed() {
+            self.timer.as_mut().reset(due);
+            self.armed = false;
+        }
+        if !self.armed {
+            if self.timer.as_mut().poll(cx).is_ready() {
+                return Turn::Again;
+            }
+            self.armed = true;
+        }
+        Turn::Rest
+    }
+}
+
+impl<A: Application> Future for Session<A> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        this.place.handle.register(cx.waker());
+        for _ in 0..TURNS_A_POLL {
+            match this.turn(cx) {
+                Turn::Again => {}
+                Turn::Rest => return Poll::Pending,
+                Turn::Over => return Poll::Ready(()),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Link {
+    fn poll_packet(&mut self, cx: &mut Context<'_>) -> Poll<Result<Packet, LinkEnd>> {
+        match self {
+            Self::WebSocket(link) => link.poll_packet(cx),
+            Self::Polling(link) => link.poll_packet(cx),
+        }
+    }
+
+    fn writer(&mut self) -> Writer<'_> {
+        match self {
+            Self::WebSocket(link) => link.writer(),
+            Self::Polling(link) => link.writer(),
+        }
+    }
+
+    fn control(&mut self, packet: &[u8]) {
+        match self {
+            Self::WebSocket(link) => link.control(packet),
+            Self::Polling(link) => link.control(packet),
+        }
+    }
+
+    fn unsent(&self) -> usize {
+        match self {
+            Self::WebSocket(link) => link.unsent(),
+            Self::Polling(link) => link.unsent(),
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        match self {
+            Self::WebSocket(link) => link.unsent() == 0,
+            Self::Polling(link) => link.is_waiting(),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
+        match self {
+            Self::WebSocket(link) => link.poll_flush(cx).map_err(|_| LinkEnd::Closed),
+            Self::Polling(link) => link.flush(),
+        }
+    }
+}
+
+/// The first packet of a session.
+fn opening(place: &Registration, link: &Link) -> String {
+    let settings = &place.shared.settings;
+    let upgrades = match link {
+        Link::Polling(_) if settings.transports.upgrade() => r#"["websocket"]"#,
+        _ => "[]",
+    };
+    format!(
+        r#"0{{"sid":"{}","upgrades":{upgrades},"pingInterval":{},"pingTimeout":{},"maxPayload":{}}}"#,
+        place.sid,
+        settings.ping_interval.as_millis(),
+        settings.ping_timeout.as_millis(),
+        settings.max_payload,
+    )
+}

@@ -1,0 +1,297 @@
+//! One WebSocket: frames in by tungstenite, frames out from one buffer, over the bare TCP stream where there is one.
+//!
+//! Nothing here waits or decides. A connection that has nothing to write holds no write buffer: it borrows one from the
+//! thread while it writes, and keeps only the rest that the socket did not take.
+
+use std::cell::Cell;
+use std::io::{self, Read, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+use tokio_tungstenite::tungstenite::{self, Message as Frame};
+
+use super::packet::Packet;
+use super::settings::Settings;
+use super::text::Text;
+use super::writer::{Framing, Writer};
+
+/// What is read at once. Small, because an idle connection keeps it.
+const READ_BUFFER_BYTES: usize = 1024;
+/// Written in one go; also the room that a connection offers at a time.
+pub(crate) const WRITE_BUFFER_BYTES: usize = 16 * 1024;
+/// Answers to the peer's own WebSocket pings that may wait for it to read, before nothing more is read from it.
+const UNSENT_CONTROL_BYTES_MAX: usize = 4 * 1024;
+/// A buffer that grew beyond this (one very large packet) is not kept for the next write.
+const SPARE_BUFFER_BYTES_MAX: usize = 4 * WRITE_BUFFER_BYTES;
+
+thread_local! {
+    /// The write buffer that the connections of this thread use in turn.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Why nothing more comes over a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkEnd {
+    /// The peer closed it, or it broke.
+    Closed,
+    /// The peer broke the protocol.
+    Malformed,
+}
+
+pub(crate) struct WebSocketLink {
+    frames: WebSocketContext,
+    stream: Stream,
+    out: Vec<u8>,
+    written: usize,
+    /// Bytes in `out` which the peer provoked by WebSocket pings.
+    unsent_control: usize,
+}
+
+impl std::fmt::Debug for WebSocketLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WebSocketLink").field("unsent", &self.unsent()).finish_non_exhaustive()
+    }
+}
+
+impl WebSocketLink {
+    /// Takes over a connection that hyper has upgraded. What the peer has sent ahead is kept.
+    pub(crate) fn new(upgraded: Upgraded, settings: &Settings) -> Self {
+        let (stream, ahead) = Stream::from_upgraded(upgraded);
+        if let Stream::Tcp(tcp) = &stream {
+            // Acks and single messages would otherwise wait for the peer's delayed ACK. A failure means a dead socket, which the
+            // first read tells as well.
+            drop(tcp.set_nodelay(true));
+            if let Some(bytes) = settings.send_buffer_bytes {
+                drop(socket2::SockRef::from(tcp).set_send_buffer_size(bytes));
+            }
+        }
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(0)
+            .max_write_buffer_size(WRITE_BUFFER_BYTES)
+            .max_message_size(Some(settings.max_payload))
+            .max_frame_size(Some(settings.max_payload));
+        let frames = WebSocketContext::from_partially_read(ahead.into(), Role::Server, Some(config));
+        Self { frames, stream, out: Vec::new(), written: 0, unsent_control: 0 }
+    }
+
+    /// The next packet.
+    pub(crate) fn poll_packet(&mut self, cx: &mut Context<'_>) -> Poll<Result<Packet, LinkEnd>> {
+        loop {
+            if self.unsent_control > UNSENT_CONTROL_BYTES_MAX {
+                ready!(self.poll_flush(cx)).map_err(|_| LinkEnd::Closed)?;
+            }
+            let before = self.out.len();
+            let read = self.frames.read(&mut Wire { stream: &mut self.stream, out: &mut self.out, cx });
+            self.unsent_control += self.out.len() - before;
+            return match read {
+                Ok(Frame::Text(text)) => {
+                    Poll::Ready(Packet::from_text(Text::from(text)).map_err(|_| LinkEnd::Malformed))
+                }
+                Ok(Frame::Binary(bytes)) => Poll::Ready(Ok(Packet::from_binary(bytes))),
+                Ok(_) => continue,
+                Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.unsent_control > 0 {
+                        // Whether all of it went out or not: the rest is written by the next flush.
+                        if let Poll::Ready(Err(_)) = self.poll_flush(cx) {
+                            return Poll::Ready(Err(LinkEnd::Closed));
+                        }
+                    }
+                    Poll::Pending
+                }
+                Err(tungstenite::Error::Protocol(
+                    tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
+                ))
+                | Err(
+                    tungstenite::Error::Io(_)
+                    | tungstenite::Error::ConnectionClosed
+                    | tungstenite::Error::AlreadyClosed,
+                ) => Poll::Ready(Err(LinkEnd::Closed)),
+                Err(_) => Poll::Ready(Err(LinkEnd::Malformed)),
+            };
+        }
+    }
+
+    /// The room there is now: none while something is unsent.
+    pub(crate) fn writer(&mut self) -> Writer<'_> {
+        let limit = if self.unsent() == 0 { WRITE_BUFFER_BYTES } else { 0 };
+        self.borrow_buffer();
+        Writer::new(&mut self.out, Framing::Frames, limit)
+    }
+
+    /// Writes a packet whether there is room or not: for the few bytes of the protocol's own packets.
+    pub(crate) fn control(&mut self, packet: &[u8]) {
+        self.borrow_buffer();
+        Writer::new(&mut self.out, Framing::Frames, 0).text(&[packet]);
+    }
+
+    /// Bytes that the socket has not taken yet.
+    pub(crate) fn unsent(&self) -> usize {
+        self.out.len() - self.written
+    }
+
+    /// Hands everything to the socket. Pending: it is full, and the waker is registered.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
+            match Pin::new(&mut self.stream).poll_write(cx, rest) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => self.written += count,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.keep_only_the_rest();
+                    return Poll::Pending;
+                }
+            }
+        }
+        self.unsent_control = 0;
+        self.return_buffer();
+        match &mut self.stream {
+            Stream::Tcp(_) => Poll::Ready(Ok(())),
+            other => Pin::new(other).poll_flush(cx),
+        }
+    }
+
+    /// Begins the closing handshake; to be followed by [`Self::poll_closed`].
+    pub(crate) fn start_close(&mut self, cx: &mut Context<'_>, code: CloseCode) {
+        let frame = CloseFrame { code, reason: Default::default() };
+        let mut wire = Wire { stream: &mut self.stream, out: &mut self.out, cx };
+        // It fails only where the peer has closed already.
+        drop(self.frames.close(&mut wire, Some(frame)));
+    }
+
+    /// Waits until the peer has taken everything and has closed its side: a socket that is dropped earlier may be reset
+    /// by the kernel, and the peer would lose what was sent last. What still comes is thrown away.
+    pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if ready!(self.poll_flush(cx)).is_err() {
+            return Poll::Ready(());
+        }
+        if Pin::new(&mut self.stream).poll_shutdown(cx).is_pending() {
+            return Poll::Pending;
+        }
+        let mut scratch = [0; 512];
+        loop {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                _ => return Poll::Ready(()),
+            }
+        }
+    }
+
+    fn borrow_buffer(&mut self) {
+        if self.out.capacity() == 0 {
+            self.out = SPARE.take();
+        }
+    }
+
+    fn return_buffer(&mut self) {
+        self.written = 0;
+        let mut buffer = std::mem::take(&mut self.out);
+        if buffer.capacity() != 0 && buffer.capacity() <= SPARE_BUFFER_BYTES_MAX {
+            buffer.clear();
+            SPARE.set(buffer);
+        }
+    }
+
+    fn keep_only_the_rest(&mut self) {
+        if self.out.capacity() < WRITE_BUFFER_BYTES && self.written == 0 {
+            return;
+        }
+        let rest = self.out.get(self.written..).unwrap_or_default().to_vec();
+        self.return_buffer();
+        self.out = rest;
+    }
+}
+
+/// What tungstenite reads from and writes its own frames (pongs, close) to.
+struct Wire<'a, 'b> {
+    stream: &'a mut Stream,
+    out: &'a mut Vec<u8>,
+    cx: &'a mut Context<'b>,
+}
+
+impl Read for Wire<'_, '_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut buffer = ReadBuf::new(into);
+        match Pin::new(&mut *self.stream).poll_read(self.cx, &mut buffer) {
+            Poll::Ready(result) => result.map(|()| buffer.filled().len()),
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl Write for Wire<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The bare TCP stream under hyper, or whatever else it is (TLS, a test's pipe).
+enum Stream {
+    Tcp(TcpStream),
+    Other(Box<TokioIo<Upgraded>>),
+}
+
+impl Stream {
+    fn from_upgraded(upgraded: Upgraded) -> (Self, Bytes) {
+        // `axum::serve` and hyper-util's `auto` put a layer of their own around the stream; a plain hyper connection does not.
+        let upgraded = match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)
+        {
+            Ok(parts) => return (Self::Tcp(parts.io.into_inner()), parts.read_buf),
+            Err(upgraded) => upgraded,
+        };
+        match upgraded.downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) => (Self::Tcp(parts.io.into_inner()), parts.read_buf),
+            Err(upgraded) => (Self::Other(Box::new(TokioIo::new(upgraded))), Bytes::new()),
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buffer),
+            Self::Other(other) => Pin::new(other).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Self::Other(other) => Pin::new(other).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Other(other) => Pin::new(other).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Other(other) => Pin::new(other).poll_shutdown(cx),
+        }
+    }
+}
