@@ -1,0 +1,79 @@
+//! Sending one event to many sockets of a namespace.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::args::Args;
+use super::frame::Frame;
+use super::namespace::Served;
+use super::socket::{EmitError, Socket};
+
+/// The sockets of a namespace, or some of them. What is sent is encoded once.
+///
+/// A client that takes too little to be sent more has its connection closed, so that it comes back and catches up: it is never
+/// skipped in silence.
+#[derive(Clone)]
+pub struct Broadcast {
+    namespace: Arc<Served>,
+    rooms: Vec<String>,
+    except: Vec<String>,
+}
+
+impl Broadcast {
+    pub(crate) fn new(namespace: Arc<Served>) -> Self {
+        Self { namespace, rooms: Vec::new(), except: Vec::new() }
+    }
+
+    /// Only those in this room, or in another one named so; a socket's id is a room.
+    #[must_use]
+    pub fn to(mut self, room: impl Into<String>) -> Self {
+        self.rooms.push(room.into());
+        self
+    }
+
+    /// Not those in this room; a socket's id is a room.
+    #[must_use]
+    pub fn except(mut self, room: impl Into<String>) -> Self {
+        self.except.push(room.into());
+        self
+    }
+
+    /// The sockets it reaches now.
+    pub fn sockets(&self) -> Vec<Socket> {
+        self.namespace.select(&self.rooms, &self.except)
+    }
+
+    /// Sends an event with one argument.
+    ///
+    /// # Errors
+    /// The value has no JSON form.
+    pub fn emit<T: Serialize + ?Sized>(&self, name: &str, arg: &T) -> Result<(), EmitError> {
+        self.emit_args(name, &Args::one(arg)?);
+        Ok(())
+    }
+
+    /// Sends an event.
+    pub fn emit_args(&self, name: &str, args: &Args) {
+        self.send(&Frame::event(&self.namespace.name, name, args));
+    }
+
+    /// Sends an event that is encoded already, for this namespace.
+    pub fn send(&self, frame: &Frame) {
+        for socket in self.sockets() {
+            if let Err(EmitError::Full) = socket.send(frame.clone()) {
+                socket.overflow();
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Broadcast {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broadcast")
+            .field("namespace", &self.namespace.name)
+            .field("rooms", &self.rooms)
+            .field("except", &self.except)
+            .finish()
+    }
+}

@@ -1,0 +1,372 @@
+//! Socket.IO on one connection: which namespaces it is in, which handler runs, and what is written next.
+//!
+//! The order is the heart of it: run what was received, then write what handlers sent, then pull from the sources. So an ack
+//! goes out before the frames that the same handler caused.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::time::Instant;
+
+use super::event::{Accept, Ack, Auth, DisconnectReason, Event, Refusal};
+use super::frame::Frame;
+use super::id::SocketId;
+use super::namespace::Work as Handling;
+use super::outbox::{Outbox, Sort, Wish};
+use super::packet::{Assembler, Kind, Packet};
+use super::server::Shared;
+use super::socket::Socket;
+use super::source::{Outlet, Pull, Source};
+use crate::engine::{Appetite, Application, CloseReason, Message, Opening, Text, Work, Writer};
+
+/// What may be received ahead of the handler that runs, in bytes and packets. Enough for a heartbeat, an ack or a close to be
+/// noticed behind it.
+const AHEAD_BYTES: usize = 16 * 1024;
+const AHEAD_PACKETS: usize = 64;
+/// Handlers that run before other tasks of the thread get their turn.
+const HANDLERS_A_POLL: usize = 32;
+
+pub(crate) struct Connection {
+    shared: Arc<Shared>,
+    outbox: Arc<Outbox>,
+    assembler: Assembler,
+    joined: Vec<Socket>,
+    sources: Vec<Attached>,
+    /// Which source is pulled first, so that they take turns.
+    next_source: usize,
+    /// Received, and not handled yet.
+    ahead: VecDeque<Packet>,
+    ahead_bytes: usize,
+    running: Option<Running>,
+    /// Those whose disconnect handler is to run.
+    departed: Vec<(Socket, DisconnectReason)>,
+    /// Namespaces that the server has thrown it out of: what the client sent before it knew is no offence.
+    left: Vec<Text>,
+    /// Something must be joined by then.
+    connect_by: Option<Instant>,
+    /// The connection ends at that time whatever is joined meanwhile.
+    doomed: bool,
+}
+
+struct Attached {
+    owner: SocketId,
+    source: Box<dyn Source>,
+}
+
+enum Running {
+    Connect { socket: Socket, answer: Handling<Result<Accept, Refusal>> },
+    Other(Handling<()>),
+}
+
+impl Connection {
+    pub(crate) fn new(shared: Arc<Shared>, opening: Opening) -> Self {
+        let connect_by = Some(Instant::now() + shared.limits.connect_timeout);
+        let outbox = Arc::new(Outbox::new(opening.handle, shared.limits.outbox_bytes));
+        Self {
+            shared,
+            outbox,
+            assembler: Assembler::default(),
+            joined: Vec::new(),
+            sources: Vec::new(),
+            next_source: 0,
+            ahead: VecDeque::new(),
+            ahead_bytes: 0,
+            running: None,
+            departed: Vec::new(),
+            left: Vec::new(),
+            connect_by,
+            doomed: false,
+        }
+    }
+
+    fn joined(&self, namespace: &str) -> Option<&Socket> {
+        self.joined.iter().find(|socket| socket.namespace() == namespace)
+    }
+
+    /// Lets handlers run, one after another, until one has to wait or nothing is left to do.
+    fn run(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
+        for _ in 0..HANDLERS_A_POLL {
+            self.take_wishes();
+            if self.running.is_some() {
+                if self.poll_running(cx).is_pending() {
+                    return Ok(());
+                }
+            } else if let Some((socket, reason)) = self.departed.pop() {
+                self.running = socket.served().disconnect(&socket, reason).map(Running::Other);
+            } else if let Some(packet) = self.ahead.pop_front() {
+                self.ahead_bytes -= cost(&packet);
+                self.handle(packet)?;
+            } else {
+                return Ok(());
+            }
+        }
+        cx.waker().wake_by_ref();
+        Ok(())
+    }
+
+    fn poll_running(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.running {
+            None => {}
+            Some(Running::Other(work)) => {
+                ready!(work.as_mut().poll(cx));
+                self.running = None;
+            }
+            Some(Running::Connect { answer, .. }) => {
+                let answer = ready!(answer.as_mut().poll(cx));
+                self.connect_answered(answer);
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn handle(&mut self, packet: Packet) -> Result<(), CloseReason> {
+        let Packet { namespace, kind } = packet;
+        if let Kind::Connect { auth } = kind {
+            return self.connect(&namespace, Auth(auth));
+        }
+        let Some(socket) = self.joined(&namespace).cloned() else {
+            return if self.left.contains(&namespace) { Ok(()) } else { Err(CloseReason::Malformed) };
+        };
+        match kind {
+            Kind::Event { name, ack, args } => {
+                let ack = ack.map(|id| Ack::new(id, socket.served().name.clone(), self.outbox.clone()));
+                self.running =
+                    socket.served().event(&socket, Event::new(name, args, ack)).map(Running::Other);
+            }
+            Kind::Disconnect => self.part(&socket, DisconnectReason::Client),
+            Kind::Connect { .. } | Kind::Ack { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, namespace: &Text, auth: Auth) -> Result<(), CloseReason> {
+        if self.joined(namespace).is_some() {
+            return Err(CloseReason::Malformed);
+        }
+        let served = self.shared.namespaces.get(namespace.as_str());
+        let Some(served) = served.filter(|_| self.joined.len() < self.shared.limits.namespaces) else {
+            self.reply(Frame::connect_error(namespace, r#"{"message":"Invalid namespace"}"#));
+            return Ok(());
+        };
+        let socket = Socket::new(served.clone(), self.outbox.clone());
+        match served.connect(&socket, auth) {
+            Some(answer) => self.running = Some(Running::Connect { socket, answer }),
+            None => self.enter(socket, &Accept::new()),
+        }
+        Ok(())
+    }
+
+    fn connect_answered(&mut self, answer: Result<Accept, Refusal>) {
+        // What the handler attached belongs to this socket only as long as it is known here.
+        self.take_wishes();
+        let Some(Running::Connect { socket, .. }) = self.running.take() else { return };
+        let refusal = match answer {
+            Ok(accept) => return self.enter(socket, &accept),
+            Err(refusal) => refusal,
+        };
+        self.detach(&socket);
+        match refusal {
+            Refusal::Permanent { message, data } => {
+                let mut payload = serde_json::json!({ "message": message });
+                if let (Some(data), Some(fields)) = (data, payload.as_object_mut()) {
+                    fields.insert("data".to_owned(), data);
+                }
+                self.reply(Frame::connect_error(socket.namespace(), &payload.to_string()));
+            }
+            Refusal::Passing => {
+                self.doomed = true;
+                self.connect_by.get_or_insert(Instant::now() + self.shared.limits.connect_timeout);
+            }
+        }
+    }
+
+    fn enter(&mut self, socket: Socket, accept: &Accept) {
+        let mut answer = format!(r#"{{"sid":"{}""#, socket.id());
+        if let Some(pid) = &accept.pid {
+            answer.push_str(r#","pid":"#);
+            answer.push_str(&serde_json::Value::from(pid.as_str()).to_string());
+        }
+        answer.push('}');
+        if !self.doomed {
+            self.connect_by = None;
+        }
+        self.left.retain(|left| left.as_str() != socket.namespace());
+        socket.connected(Frame::connected(socket.namespace(), &answer));
+        self.joined.push(socket);
+    }
+
+    fn part(&mut self, socket: &Socket, reason: DisconnectReason) {
+        self.joined.retain(|joined| joined.id() != socket.id());
+        self.detach(socket);
+        self.departed.push((socket.clone(), reason));
+        if self.joined.is_empty() {
+            self.connect_by.get_or_insert(Instant::now() + self.shared.limits.connect_timeout);
+        }
+    }
+
+    fn detach(&mut self, socket: &Socket) {
+        socket.gone();
+        self.sources.retain(|attached| attached.owner != socket.id());
+    }
+
+    fn take_wishes(&mut self) {
+        for wish in self.outbox.wishes() {
+            match wish {
+                Wish::Attach(owner, source) => {
+                    let connecting = match &self.running {
+                        Some(Running::Connect { socket, .. }) => socket.id() == owner,
+                        _ => false,
+                    };
+                    if connecting || self.joined.iter().any(|socket| socket.id() == owner) {
+                        self.sources.push(Attached { owner, source });
+                    }
+                }
+                Wish::Remove(id, reason) => {
+                    if let Some(socket) = self.joined.iter().find(|socket| socket.id() == id).cloned() {
+                        self.left.push(Text::from(socket.namespace()));
+                        self.part(&socket, reason);
+                    }
+                }
+            }
+        }
+    }
+
+    fn reply(&self, frame: Frame) {
+        // A client that lets answers pile up beyond the bound is closed by the outbox.
+        let _ = self.outbox.push(frame, Sort::Answer, || None);
+    }
+
+    /// Pulls from each source in turn, until the link is full or nothing is due.
+    fn pull(&mut self, cx: &mut Context<'_>, writer: &mut Writer<'_>) -> Work {
+        let connecting = match &self.running {
+            Some(Running::Connect { socket, .. }) => Some(socket.id()),
+            _ => None,
+        };
+        let mut looked_at = 0;
+        while looked_at < self.sources.len() {
+            let index = (self.next_source + looked_at) % self.sources.len();
+            let Some(attached) = self.sources.get_mut(index) else { break };
+            looked_at += 1;
+            if connecting == Some(attached.owner) {
+                continue;
+            }
+            match attached.source.poll_pull(cx, &mut Outlet::new(writer)) {
+                Poll::Pending => {}
+                Poll::Ready(Pull::Full) => {
+                    self.next_source = index + 1;
+                    return Work::WaitsForRoom;
+                }
+                Poll::Ready(Pull::Ended) => {
+                    self.sources.remove(index);
+                    looked_at -= 1;
+                }
+                Poll::Ready(Pull::Broken) => return Work::Close(CloseReason::Closed),
+            }
+        }
+        Work::Done
+    }
+}
+
+impl Application for Connection {
+    fn receive(&mut self, message: Message) -> Result<(), CloseReason> {
+        let packet = match self.assembler.take(message, self.shared.limits.packet) {
+            Ok(Some(packet)) => packet,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                tracing::debug!(%error, "a client sent a malformed packet");
+                return Err(CloseReason::Malformed);
+            }
+        };
+        // An answer is not queued behind events: the handler of one of them may be what waits for it.
+        if let Kind::Ack { id, args } = packet.kind {
+            if let Some(socket) = self.joined(&packet.namespace) {
+                socket.answered(id, args);
+            }
+            return Ok(());
+        }
+        self.ahead_bytes += cost(&packet);
+        self.ahead.push_back(packet);
+        Ok(())
+    }
+
+    fn appetite(&self) -> Appetite {
+        if self.outbox.is_over_bound() {
+            Appetite::Clogged
+        } else if AHEAD_BYTES < self.ahead_bytes || self.shared.limits.acks <= self.outbox.open_acks() {
+            Appetite::Busy
+        } else {
+            Appetite::Hungry
+        }
+    }
+
+    fn poll_work(&mut self, cx: &mut Context<'_>, writer: &mut Writer<'_>) -> Work {
+        if self.connect_by.is_some_and(|by| by <= Instant::now()) {
+            self.doomed = true;
+            return Work::Close(CloseReason::ConnectTimeout);
+        }
+        if let Err(reason) = self.run(cx) {
+            return Work::Close(reason);
+        }
+        if self.outbox.drain(writer, None) { self.pull(cx, writer) } else { Work::WaitsForRoom }
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>, writer: &mut Writer<'_>) -> Poll<()> {
+        let busy = !self.doomed && self.poll_running(cx).is_pending();
+        let empty = self.outbox.drain(writer, None);
+        if busy || !empty { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.connect_by
+    }
+
+    fn close(&mut self, reason: CloseReason) -> Option<Handling<()>> {
+        let joined = std::mem::take(&mut self.joined);
+        let mut departed = std::mem::take(&mut self.departed);
+        for socket in &joined {
+            self.detach(socket);
+        }
+        if let Some(Running::Connect { socket, .. }) = self.running.take() {
+            self.detach(&socket);
+        }
+        departed.extend(joined.into_iter().map(|socket| (socket, DisconnectReason::Connection(reason))));
+        let handlers: Vec<_> = departed
+            .iter()
+            .filter_map(|(socket, reason)| socket.served().disconnect(socket, *reason))
+            .collect();
+        if handlers.is_empty() {
+            return None;
+        }
+        Some(Box::pin(async move {
+            for handler in handlers {
+                handler.await;
+            }
+        }))
+    }
+}
+
+impl Drop for Connection {
+    /// Also when a handler has panicked, nobody is left behind in a room.
+    fn drop(&mut self) {
+        let connecting = match &self.running {
+            Some(Running::Connect { socket, .. }) => Some(socket),
+            _ => None,
+        };
+        for socket in self.joined.iter().chain(connecting) {
+            socket.gone();
+        }
+    }
+}
+
+/// What a packet that waits for its handler counts for, in bytes.
+fn cost(packet: &Packet) -> usize {
+    let fixed = AHEAD_BYTES / AHEAD_PACKETS;
+    match &packet.kind {
+        Kind::Event { args, .. } | Kind::Ack { args, .. } => {
+            fixed + args.text.len() + args.attachments.iter().map(bytes::Bytes::len).sum::<usize>()
+        }
+        Kind::Connect { auth } => fixed + auth.as_ref().map_or(0, |auth| auth.len()),
+        Kind::Disconnect => fixed,
+    }
+}

@@ -1,0 +1,28 @@
+//! Socket.IO 5 on top of [`crate::engine`]: namespaces, events, acks, rooms, and sources that a connection pulls from.
+
+mod args;
+mod broadcast;
+mod connection;
+mod event;
+mod frame;
+mod id;
+mod json;
+mod namespace;
+mod outbox;
+mod packet;
+pub mod placeholder;
+mod server;
+#[expect(clippy::module_inception, reason = "the file is named after what is in it")]
+mod socket;
+mod source;
+
+pub use args::Args;
+pub use broadcast::Broadcast;
+pub use event::{Accept, Ack, Answer, Auth, DisconnectReason, Event, Refusal};
+pub use frame::Frame;
+pub use id::SocketId;
+pub use json::{DEPTH_MAX, ELEMENTS_MAX, JsonError};
+pub use namespace::Namespace;
+pub use server::{SocketIo, SocketIoBuilder};
+pub use socket::{AskError, EmitError, Socket};
+pub use source::{Offer, Outlet, Pull, Source};

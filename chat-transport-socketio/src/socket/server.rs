@@ -1,0 +1,167 @@
+//! What a host builds and mounts: namespaces with their handlers, the bounds of a connection, and the way to reach its sockets.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+
+use super::broadcast::Broadcast;
+use super::connection::Connection;
+use super::namespace::{Namespace, Served};
+use super::packet::PacketLimits;
+use crate::engine::{Engine, Settings};
+
+/// A Socket.IO server, without the HTTP server around it. Cloning is a reference count.
+#[derive(Clone)]
+pub struct SocketIo {
+    engine: Engine,
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) namespaces: HashMap<String, Arc<Served>>,
+    pub(crate) limits: Limits,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) packet: PacketLimits,
+    pub(crate) namespaces: usize,
+    pub(crate) outbox_bytes: usize,
+    pub(crate) acks: usize,
+    pub(crate) connect_timeout: Duration,
+}
+
+impl SocketIo {
+    /// Begins with the defaults, and no namespace.
+    pub fn builder() -> SocketIoBuilder {
+        SocketIoBuilder {
+            settings: Settings::default(),
+            limits: Limits {
+                packet: PacketLimits { attachments: 10, bytes: 1_000_000 },
+                namespaces: 10,
+                outbox_bytes: 256 * 1024,
+                acks: 1000,
+                connect_timeout: Duration::from_secs(45),
+            },
+            namespaces: HashMap::new(),
+        }
+    }
+
+    /// What a host mounts: `Router::new().nest_service("/socket.io", io.router())`. Routes of the host's own below that path win.
+    pub fn router(&self) -> Router {
+        self.engine.router()
+    }
+
+    /// All sockets of a namespace; none if there is no such namespace.
+    pub fn namespace(&self, name: &str) -> Option<Broadcast> {
+        self.shared.namespaces.get(name).map(|served| Broadcast::new(served.clone()))
+    }
+
+    /// The sockets in a room of the namespace `/`. Without such a namespace, nobody.
+    pub fn to(&self, room: impl Into<String>) -> Broadcast {
+        let nobody = || Broadcast::new(Arc::new(Served::new("/", Namespace::new())));
+        self.namespace("/").unwrap_or_else(nobody).to(room)
+    }
+
+    /// Connections that are open now, joined to a namespace or not.
+    pub fn connections(&self) -> usize {
+        self.engine.connections()
+    }
+
+    /// Takes no more connections and closes the open ones, without a DISCONNECT, so that the clients come back: here or elsewhere.
+    /// Running handlers may end and their acks are handed out, within the close timeout. True: all are gone within `patience`.
+    pub async fn shutdown(&self, patience: Duration) -> bool {
+        self.engine.shutdown(patience).await
+    }
+}
+
+impl std::fmt::Debug for SocketIo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SocketIo").field("namespaces", &self.shared.namespaces.keys()).finish_non_exhaustive()
+    }
+}
+
+/// See [`SocketIo::builder`].
+#[derive(Debug)]
+pub struct SocketIoBuilder {
+    settings: Settings,
+    limits: Limits,
+    namespaces: HashMap<String, Namespace>,
+}
+
+impl SocketIoBuilder {
+    /// Settings of the transport below.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Serves a namespace, in place of an earlier one of that name. `/` is the one that clients are in without naming one.
+    #[must_use]
+    pub fn namespace(mut self, name: impl Into<String>, handlers: Namespace) -> Self {
+        self.namespaces.insert(name.into(), handlers);
+        self
+    }
+
+    /// How long a client may take to be let into its first namespace, and how long its connection stays when none lets it in.
+    /// Default: 45 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.connect_timeout = timeout;
+        self
+    }
+
+    /// Binary attachments of one received packet. Default: 10.
+    #[must_use]
+    pub fn attachments_max(mut self, attachments: usize) -> Self {
+        self.limits.packet.attachments = attachments;
+        self
+    }
+
+    /// Bytes of one received packet, attachments included. Default: 1,000,000.
+    #[must_use]
+    pub fn packet_bytes_max(mut self, bytes: usize) -> Self {
+        self.limits.packet.bytes = bytes;
+        self
+    }
+
+    /// Namespaces that one connection may be in at a time; one more is refused as invalid. Default: 10.
+    #[must_use]
+    pub fn namespaces_max(mut self, namespaces: usize) -> Self {
+        self.limits.namespaces = namespaces;
+        self
+    }
+
+    /// Bytes that may wait for one client, apart from what sources hold. Beyond it emits fail, and nothing more is read from the client
+    /// until it has taken some; at twice that, for answers, the connection is closed. A single packet may be larger. Default: 256 KiB.
+    #[must_use]
+    pub fn outbox_bytes_max(mut self, bytes: usize) -> Self {
+        self.limits.outbox_bytes = bytes;
+        self
+    }
+
+    /// Unanswered [`crate::Ack`]s of one client that tasks of the host may hold; beyond it nothing more is read from the client.
+    /// Default: 1000.
+    #[must_use]
+    pub fn acks_max(mut self, acks: usize) -> Self {
+        self.limits.acks = acks;
+        self
+    }
+
+    /// The server. Its settings are fixed from here on.
+    pub fn build(self) -> SocketIo {
+        let serve = |(name, handlers): (String, Namespace)| {
+            let served = Arc::new(Served::new(&name, handlers));
+            (name, served)
+        };
+        let namespaces = self.namespaces.into_iter().map(serve).collect();
+        let shared = Arc::new(Shared { namespaces, limits: self.limits });
+        let of_connections = shared.clone();
+        let engine =
+            Engine::new(self.settings, move |opening| Connection::new(of_connections.clone(), opening));
+        SocketIo { engine, shared }
+    }
+}

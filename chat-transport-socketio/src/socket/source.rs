@@ -1,0 +1,70 @@
+//! What a connection pulls from: the contract between a stream of frames and the link that takes them.
+//!
+//! There is no queue in between. A reader that is slow simply is not asked, and costs what its source keeps: a position.
+
+use std::task::{Context, Poll};
+
+use super::frame::Frame;
+use crate::engine::Writer;
+
+/// Frames for one socket, pulled whenever its connection can take more.
+///
+/// It runs inside the connection's task, after everything that handlers have sent before (an ack goes out before the frames that the same
+/// handler caused), and it is dropped with the socket. What it has put into the outlet may be lost with the connection: only the
+/// client knows what it received.
+pub trait Source: Send + 'static {
+    /// Puts what is due into `outlet`, until that is full or nothing is due.
+    ///
+    /// - `Poll::Pending`: nothing is due now; `cx`'s waker is registered for when something is.
+    /// - [`Pull::Full`]: the outlet took no more; called again when there is room.
+    ///
+    /// It must not block. At most one page that waits for room should be held.
+    fn poll_pull(&mut self, cx: &mut Context<'_>, outlet: &mut Outlet<'_, '_>) -> Poll<Pull>;
+}
+
+/// How a pull ended, other than for want of frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pull {
+    /// The outlet is full; there is more.
+    Full,
+    /// Nothing will ever come again: the source is dropped, the socket stays.
+    Ended,
+    /// It cannot go on for a passing cause: the connection is closed, and the client will be back.
+    Broken,
+}
+
+/// Whether a frame was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// It is on its way.
+    Taken,
+    /// There is no room: nothing was taken.
+    Full,
+}
+
+/// The room that a connection has now.
+#[derive(Debug)]
+pub struct Outlet<'a, 'b> {
+    writer: &'a mut Writer<'b>,
+}
+
+impl<'a, 'b> Outlet<'a, 'b> {
+    pub(crate) fn new(writer: &'a mut Writer<'b>) -> Self {
+        Self { writer }
+    }
+
+    /// Whether a frame of `bytes` (as [`Frame::len`] tells) would be taken. An empty outlet takes one of any size.
+    pub fn has_room_for(&self, bytes: usize) -> bool {
+        self.writer.has_room_for(bytes)
+    }
+
+    /// Offers a frame, which must be an event of the socket's namespace, with this connection's own token as one more argument: letters,
+    /// digits and `-_.~` only.
+    pub fn offer(&mut self, frame: &Frame, token: Option<&str>) -> Offer {
+        if !self.has_room_for(frame.len() + token.map_or(0, str::len)) {
+            return Offer::Full;
+        }
+        frame.write(self.writer, token);
+        Offer::Taken
+    }
+}
