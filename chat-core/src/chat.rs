@@ -291,14 +291,9 @@ async fn append(
                 let Bounds { head, .. } = rooms.bounds(&room).await?;
                 let position = Position { epoch: head.epoch(), offset: head.offset().next() };
                 let Draft { kind, author, key, body } = draft;
-                let entry = crate::Entry {
-                    position,
-                    kind,
-                    author,
-                    key,
-                    at: Timestamp::from_millis(0),
-                    body: Some(body),
-                };
+                let at = Timestamp::from_millis(0);
+                let fingerprint = head.fingerprint.then(&author.id, &key, at);
+                let entry = crate::Entry { position, kind, author, key, at, fingerprint, body: Some(body) };
                 rooms.offer(&room, entry);
             }
             return Err(error.into());

@@ -123,19 +123,22 @@ pub struct Entry {
     pub key: MessageKey,
     /// When it was stored, by the store's clock.
     pub at: Timestamp,
+    /// Continues the fingerprint of the entry before it: [`Fingerprint::then`].
+    pub fingerprint: Fingerprint,
     /// The content; `None` once it was redacted.
     pub body: Option<Body>,
 }
 
 impl Entry {
-    /// See [`Fingerprint`].
-    pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&self.author.id, &self.key, self.at)
-    }
-
     /// The position behind this entry, as it leaves the server.
     pub fn bookmark(&self) -> Bookmark {
-        Bookmark { position: self.position, fingerprint: self.fingerprint() }
+        Bookmark { position: self.position, fingerprint: self.fingerprint }
+    }
+
+    /// Whether this is the entry right after `before`, in the same history.
+    pub fn follows(&self, before: &Bookmark) -> bool {
+        self.position.offset == before.offset().next()
+            && self.fingerprint == before.fingerprint.then(&self.author.id, &self.key, self.at)
     }
 
     /// Roughly what it occupies in memory, in bytes: what page limits and tail budgets count.

@@ -223,7 +223,7 @@ mod tests {
     use super::*;
     use crate::entry::{Author, Body, Entry, Kind, Timestamp};
     use crate::id::{DisplayName, MessageKey, UserId};
-    use crate::position::{Bookmark, Epoch, Offset, Position};
+    use crate::position::{Bookmark, Epoch, Fingerprint, Offset, Position};
 
     fn grown(room: &RoomId, offset: u64) -> News {
         let position = Position { epoch: Epoch::from_random(u64::MAX), offset: Offset::new(offset).unwrap() };
@@ -237,6 +237,7 @@ mod tests {
             author: Author { id: UserId::new("ada").unwrap(), name: DisplayName::new("Ada").unwrap() },
             key: MessageKey::new("k").unwrap(),
             at: Timestamp::from_millis(0),
+            fingerprint: Fingerprint::NONE,
             body: Some(Body::text("x".repeat(bytes))),
         };
         News::Appended { room: room.clone(), entry: Arc::new(entry) }

@@ -24,6 +24,7 @@ pub trait MessageLog: Debug + Send + Sync + 'static {
     ///   The author's display name does not count. Where the old body is gone, a repeat is a duplicate.
     /// - **Dense:** offsets of a room's entries are 1, 2, 3, … with no hole, also after a failed or dropped call.
     /// - **Durable and visible:** on `Ok`, the entry survives a crash of this process (as far as this store promises) and any later `read` on any node returns it.
+    /// - **Chained:** the fingerprint of an entry continues that of the entry before it ([`Fingerprint::then`](crate::Fingerprint::then)).
     /// - The first append mints the room's [`Epoch`].
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::error::StoreResult;
 use crate::mutants::{Mutant, mutated};
 use crate::page::Fetched;
-use crate::position::{Bookmark, Bounds, Offset};
+use crate::position::{Bookmark, Bounds, Offset, Position};
 use crate::room::Room;
 use crate::rooms::Rooms;
 
@@ -58,9 +58,14 @@ pub(crate) async fn find(rooms: &Arc<Rooms>, room: &Arc<Room>, since: Since) -> 
     begin_at(rooms, room, bounds, from).await
 }
 
-/// Checks the place of a reader whose room has another epoch by now.
+/// Checks the place of a reader that the tail contradicts.
 pub(crate) async fn check_again(rooms: &Arc<Rooms>, room: &Arc<Room>, at: Bookmark) -> StoreResult<Place> {
-    check(rooms, room, Claim::Bookmark(at)).await
+    let place = ask_the_log(rooms, room, Claim::Bookmark(at)).await?;
+    if place.lost {
+        // The reader had it from this node: copies of what the log has forgotten may be about.
+        rooms.pages.forget(&room.id);
+    }
+    Ok(place)
 }
 
 /// Where to go on when everything up to `bounds.trimmed` is gone, or has nothing to do with what the reader knows.
@@ -98,52 +103,42 @@ impl Claim {
     }
 }
 
+/// Checks a claim; costs no call of the log where the tail confirms it, and a shared page where it lies before the tail.
 async fn check(rooms: &Arc<Rooms>, room: &Arc<Room>, claim: Claim) -> StoreResult<Place> {
     let wanted = claim.offset();
-    let in_memory = {
+    let (known, bounds) = {
         let state = room.lock();
-        let found = state.tail.as_ref().and_then(|tail| tail.bookmark_at(wanted));
-        state.bounds().zip(found)
+        (state.tail.as_ref().and_then(|tail| tail.bookmark_at(wanted)), state.bounds())
     };
-    if let Some((bounds, found)) = in_memory {
-        return settle(rooms, room, bounds, claim, found).await;
-    }
-    // The claim lies before the tail, or beyond what this node has heard of.
-    let mut bounds = rooms.bounds(&room.id).await?;
-    loop {
-        if wanted < bounds.trimmed.offset() || bounds.head.offset() < wanted {
-            return after_loss(rooms, room).await;
+    if let Some(bounds) = bounds {
+        let mut found = known;
+        if found.is_none() && bounds.reach_back_to(Position { epoch: bounds.epoch(), offset: wanted }) {
+            found = match rooms.pages.holding(&room.id, bounds.epoch(), wanted).await? {
+                Fetched::Page(page) => page.get(wanted).map(|entry| entry.bookmark()),
+                Fetched::Lost(_) => None,
+            };
         }
-        if let Some(found) = [bounds.trimmed, bounds.head].into_iter().find(|end| end.offset() == wanted) {
-            return settle(rooms, room, bounds, claim, found).await;
-        }
-        match rooms.pages.holding(&room.id, bounds.epoch(), wanted).await? {
-            Fetched::Page(page) => {
-                if let Some(entry) = page.get(wanted) {
-                    return settle(rooms, room, bounds, claim, entry.bookmark()).await;
-                }
-                // A read that began before the entry was there.
-                tokio::task::yield_now().await;
-            }
-            Fetched::Lost(now) if now == bounds => return after_loss(rooms, room).await,
-            Fetched::Lost(now) => bounds = now,
+        if let Some(at) = found.filter(|found| claim.agrees_with(*found)) {
+            return Ok(Place { at, bounds, lost: mutated(Mutant::CryWolf) });
         }
     }
+    ask_the_log(rooms, room, claim).await
 }
 
-async fn settle(
-    rooms: &Arc<Rooms>,
-    room: &Arc<Room>,
-    bounds: Bounds,
-    claim: Claim,
-    found: Bookmark,
-) -> StoreResult<Place> {
-    if !claim.agrees_with(found) {
+/// Checks a claim that nothing in memory confirms. Only the log can refuse it.
+async fn ask_the_log(rooms: &Arc<Rooms>, room: &Arc<Room>, claim: Claim) -> StoreResult<Place> {
+    let bounds = rooms.bounds(&room.id).await?;
+    let found = rooms.bookmark_at(&room.id, &bounds, claim.offset()).await?;
+    let Some(at) = found.filter(|found| claim.agrees_with(*found)) else {
         return after_loss(rooms, room).await;
+    };
+    let here = room.lock().tail.as_ref().and_then(|tail| tail.bookmark_at(at.offset()));
+    if here.is_some_and(|here| here.fingerprint != at.fingerprint) {
+        rooms.doubt(room);
     }
     // The client may have it from another node, before this one has heard of it.
-    rooms.note(&room.id, found.position);
-    Ok(Place { at: found, bounds, lost: mutated(Mutant::CryWolf) })
+    rooms.note(&room.id, at.position);
+    Ok(Place { at, bounds, lost: mutated(Mutant::CryWolf) })
 }
 
 /// The place before entry `from + 1`.

@@ -1,10 +1,9 @@
 //! Where an entry sits in a room's history, and how a client's claim about it can be checked.
 
 use std::fmt;
-use std::hash::Hasher;
 use std::str::FromStr;
 
-use siphasher::sip::SipHasher13;
+use sha1::{Digest, Sha1};
 
 use crate::entry::Timestamp;
 use crate::id::{MessageKey, UserId};
@@ -90,9 +89,11 @@ pub struct Position {
     pub offset: Offset,
 }
 
-/// A short digest of an entry's author, key and time (48 bits): what is stored with every entry anyway.
+/// A short digest (48 bits) of an entry's author, key and time, and of the fingerprint of the entry before it: a hash chain.
 ///
-/// Two logs that agree in the fingerprint at an offset agree in everything before it, since logs only grow at the end.
+/// So two histories that agree in the fingerprint at an offset agree in everything before it, and an entry whose fingerprint does not
+/// continue the one before it belongs to another history: a store that has forgotten entries and given out their offsets again is
+/// found out by whoever holds one number. It does not depend on the body, which may be redacted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Fingerprint(u64);
 
@@ -101,15 +102,21 @@ impl Fingerprint {
     pub const NONE: Fingerprint = Fingerprint(0);
     const MASK: u64 = (1 << 48) - 1;
 
-    /// SipHash-1-3 with a zero key over the three parts, each text preceded by its length. Part of the stored and wire formats: it must not change.
-    pub fn of(author: &UserId, key: &MessageKey, at: Timestamp) -> Self {
-        let mut hasher = SipHasher13::new();
-        for text in [author.as_str(), key.as_str()] {
-            hasher.write(&(text.len() as u64).to_le_bytes());
-            hasher.write(text.as_bytes());
-        }
-        hasher.write(&at.millis().to_le_bytes());
-        Self((hasher.finish() & Self::MASK).max(1))
+    /// The fingerprint of an entry that follows one with the fingerprint `self` ([`Fingerprint::NONE`] for the first entry of a room).
+    ///
+    /// The first 48 bits of the SHA-1 of `<self>:<at>:<length of author>:<author><key>`, where the numbers are in decimal, the time in
+    /// milliseconds and the length in bytes. SHA-1, because stores that run scripts have it; nothing here is a secret or must withstand a
+    /// forger. Part of the stored and wire formats: it must not change.
+    #[must_use]
+    pub fn then(self, author: &UserId, key: &MessageKey, at: Timestamp) -> Self {
+        let author = author.as_str();
+        let mut hash = Sha1::new();
+        hash.update(format!("{}:{}:{}:", self.0, at.millis(), author.len()));
+        hash.update(author);
+        hash.update(key.as_str());
+        let digest = hash.finalize();
+        let number = digest.iter().take(6).fold(0, |number, byte| number << 8 | u64::from(*byte));
+        Self(number.max(1))
     }
 
     /// The fingerprint of a number that [`Fingerprint::number`] gave.
@@ -269,11 +276,10 @@ mod tests {
 
     #[test]
     fn the_fingerprint_is_part_of_the_stored_format_and_stays_as_it_is() {
-        let print = Fingerprint::of(
-            &UserId::new("ada").unwrap(),
-            &MessageKey::new("k-1").unwrap(),
-            Timestamp::from_millis(1_700_000_000_000),
-        );
-        assert_eq!(print.number(), 14_456_084_214_956);
+        let (author, key) = (UserId::new("ada").unwrap(), MessageKey::new("k-1").unwrap());
+        let first = Fingerprint::NONE.then(&author, &key, Timestamp::from_millis(1_700_000_000_000));
+        // printf '0:1700000000000:3:adak-1' | sha1sum
+        assert_eq!(first.number(), 111_569_344_942_872);
+        assert_ne!(first.then(&author, &key, Timestamp::from_millis(1_700_000_000_000)), first);
     }
 }

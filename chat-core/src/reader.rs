@@ -309,6 +309,8 @@ impl Inner {
             Found::Page(page) => seat.cursor.take(&page, budget),
             Found::Same(at) => {
                 seat.cursor.confirm(at);
+                // If the tail still contradicts it, the room must be healed first.
+                seat.is_stalled = true;
                 Decision::Read
             }
             Found::Lost(place) => {
@@ -386,7 +388,11 @@ async fn look(rooms: Arc<Rooms>, room: Arc<Room>, at: Bookmark, look: Look, is_s
 
 async fn look_for_more(rooms: &Arc<Rooms>, room: &Arc<Room>, at: Bookmark) -> StoreResult<Found> {
     Ok(match rooms.pages.holding(&room.id, at.epoch(), at.offset().next()).await? {
-        Fetched::Page(page) => Found::Page(page),
+        Fetched::Page(page) => {
+            // The tail must know of everything that readers have seen: it is what notices that a store has forgotten something.
+            rooms.note(&room.id, page.head.position);
+            Found::Page(page)
+        }
         Fetched::Lost(bounds) if bounds.epoch() == at.epoch() => match bounds.reach_back_to(at.position) {
             true => Found::Same(at),
             false => Found::Lost(place::after_loss(rooms, room).await?),

@@ -126,10 +126,8 @@ impl State {
             }
             Offered::Known => Effect::default(),
             Offered::Early => Effect { wave: false, heal: self.begin_heal() },
-            Offered::Contradiction => {
-                self.at_odds = true;
-                Effect { wave: false, heal: self.begin_heal() }
-            }
+            // Part of what was offered before may have become visible.
+            Offered::Contradiction => Effect { wave: self.begin_wave(), ..self.doubt() },
         }
     }
 
@@ -165,6 +163,12 @@ impl State {
 
     pub(crate) fn stop_healing(&mut self) {
         self.healing = false;
+    }
+
+    /// Somebody has seen that the tail contradicts the log.
+    pub(crate) fn doubt(&mut self) -> Effect {
+        self.at_odds = true;
+        Effect { wave: false, heal: self.begin_heal() }
     }
 
     /// The log was asked and agrees with the tail.

@@ -182,6 +182,11 @@ impl Rooms {
         }
     }
 
+    /// Somebody has seen that the tail contradicts the log.
+    pub(crate) fn doubt(self: &Arc<Self>, room: &Arc<Room>) {
+        self.change(room, |state, _| state.doubt());
+    }
+
     /// Another ear: everything is watched anew, and compared.
     pub(crate) async fn listen_with(&self, interest: Arc<dyn Interest>) -> StoreResult<()> {
         let _closing = self.closing.write().await;
@@ -309,8 +314,8 @@ impl Rooms {
     }
 
     async fn heal_once(self: &Arc<Self>, room: &Arc<Room>) -> StoreResult<()> {
-        let (seen, gap) = match room.lock().tail.as_ref() {
-            Some(tail) => (tail.head(), tail.gap()),
+        let (seen, known, gap) = match room.lock().tail.as_ref() {
+            Some(tail) => (tail.head(), tail.known(), tail.gap()),
             None => return Ok(()),
         };
         if self.limits.tail_entries_max as u64 <= gap {
@@ -325,8 +330,10 @@ impl Rooms {
         match self.pages.read(&room.id, after, limit).await? {
             Replay::Lost { .. } => self.reload_if_agreed(room, seen).await,
             Replay::Page { entries, head } => {
-                let agreed = seen.offset() == Offset::ZERO
-                    || entries.first().is_some_and(|first| first.bookmark() == seen)
+                // What the log is known to have had it must still have; and the entry at the head must be the same.
+                let agreed = (known <= head.offset()
+                    && (seen.offset() == Offset::ZERO
+                        || entries.first().is_some_and(|first| first.bookmark() == seen)))
                     || mutated(Mutant::BelieveFingerprint);
                 if !agreed {
                     return self.diverged(room, seen).await;
@@ -351,7 +358,12 @@ impl Rooms {
     /// The tail is too far behind to be filled: it begins anew near the head, if the log still agrees with what was shown.
     async fn reload_if_agreed(self: &Arc<Self>, room: &Arc<Room>, seen: Bookmark) -> StoreResult<()> {
         let bounds = self.bounds(&room.id).await?;
-        if bounds.epoch() == seen.epoch() && !self.holds_in(&room.id, &bounds, seen).await? {
+        // What is trimmed cannot be compared; whoever needs it is told that it is gone.
+        let can_tell = bounds.epoch() == seen.epoch() && bounds.trimmed.offset() <= seen.offset();
+        if can_tell
+            && self.bookmark_at(&room.id, &bounds, seen.offset()).await? != Some(seen)
+            && !mutated(Mutant::BelieveFingerprint)
+        {
             return self.diverged(room, seen).await;
         }
         let (tail, trimmed) = self.load(&room.id).await?;
@@ -369,31 +381,24 @@ impl Rooms {
         Ok(())
     }
 
-    /// Whether the log, which has `bounds`, has the entry that `at` names: then it has the same ones before it, too.
-    /// What is trimmed cannot be told, and counts as agreed: whoever needs it is told that it is gone.
-    pub(crate) async fn holds_in(&self, room: &RoomId, bounds: &Bounds, at: Bookmark) -> StoreResult<bool> {
-        if bounds.head.offset() < at.offset() {
-            return Ok(false);
+    /// What the log, which has `bounds`, has at `offset`: asked now, from no copy. `None` if it is not kept (any more).
+    pub(crate) async fn bookmark_at(
+        &self,
+        room: &RoomId,
+        bounds: &Bounds,
+        offset: Offset,
+    ) -> StoreResult<Option<Bookmark>> {
+        if offset < bounds.trimmed.offset() || bounds.head.offset() < offset {
+            return Ok(None);
         }
-        if at.offset() < bounds.trimmed.offset()
-            || at.offset() == Offset::ZERO
-            || mutated(Mutant::BelieveFingerprint)
-        {
-            return Ok(true);
+        if let Some(end) = [bounds.trimmed, bounds.head].into_iter().find(|end| end.offset() == offset) {
+            return Ok(Some(end));
         }
-        for end in [bounds.trimmed, bounds.head] {
-            if at.offset() == end.offset() {
-                return Ok(at.fingerprint == end.fingerprint);
-            }
-        }
-        let after = Position { epoch: bounds.epoch(), offset: at.offset().minus(1) };
-        match self.pages.read(room, after, PageLimit { entries: NonZeroU32::MIN, bytes: 0 }).await? {
-            Replay::Page { entries, .. } => {
-                Ok(entries.first().is_some_and(|entry| entry.fingerprint() == at.fingerprint))
-            }
-            // Trimmed or changed since: whoever asked looks again.
-            Replay::Lost { bounds } => Ok(at.offset() <= bounds.trimmed.offset()),
-        }
+        let after = Position { epoch: bounds.epoch(), offset: offset.minus(1) };
+        Ok(match self.pages.read(room, after, PageLimit { entries: NonZeroU32::MIN, bytes: 0 }).await? {
+            Replay::Page { entries, .. } => entries.first().map(Entry::bookmark),
+            Replay::Lost { bounds } => (bounds.trimmed.offset() == offset).then_some(bounds.trimmed),
+        })
     }
 
     /// The bounds of one room.

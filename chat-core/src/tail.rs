@@ -47,7 +47,7 @@ pub(crate) enum View {
     AtHead,
     /// The ring begins later: read the log.
     Behind,
-    /// Its position is of another epoch: check it against the log.
+    /// Its position is of another epoch or another history: check it against the log.
     AtOdds,
 }
 
@@ -80,6 +80,11 @@ impl Tail {
         self.head_offset() < self.known
     }
 
+    /// How far the log is known to have come.
+    pub(crate) fn known(&self) -> Offset {
+        self.known
+    }
+
     /// How many entries are known to be missing.
     pub(crate) fn gap(&self) -> u64 {
         self.known.get().saturating_sub(self.head_offset().get())
@@ -102,8 +107,8 @@ impl Tail {
         let offset = entry.position.offset;
         let head = self.head_offset();
         if offset <= head {
-            return match self.at(offset) {
-                Some(here) if here.fingerprint() != entry.fingerprint() => Offered::Contradiction,
+            return match self.bookmark_at(offset) {
+                Some(here) if here.fingerprint != entry.fingerprint => Offered::Contradiction,
                 _ => Offered::Known,
             };
         }
@@ -116,8 +121,16 @@ impl Tail {
             }
             return Offered::Early;
         }
+        // A hash chain: an entry of another history does not fit, even if its offset does.
+        if !entry.follows(&self.head()) && !mutated(Mutant::ShowAcrossHoles) {
+            return Offered::Contradiction;
+        }
         self.push(entry);
         while let Some(entry) = self.early.remove(&self.head_offset().next()) {
+            if !entry.follows(&self.head()) {
+                self.early.clear();
+                return Offered::Contradiction;
+            }
             self.push(entry);
         }
         Offered::Shown
@@ -136,6 +149,10 @@ impl Tail {
         }
         if at.offset() < self.base.offset() {
             return View::Behind;
+        }
+        let agrees = self.bookmark_at(at.offset()).is_some_and(|here| here.fingerprint == at.fingerprint);
+        if !agrees && !mutated(Mutant::BelieveFingerprint) {
+            return View::AtOdds;
         }
         let skip = usize::try_from(at.offset().get() - self.base.offset().get()).unwrap_or(usize::MAX);
         let run = take_within(self.run.iter().skip(skip), budget);
@@ -208,4 +225,104 @@ pub(crate) fn take_within<'a>(
         taken.push(entry.clone());
     }
     taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::{Author, Body, Entry, Kind, Timestamp};
+    use crate::id::{DisplayName, MessageKey, UserId};
+
+    fn epoch() -> Epoch {
+        Epoch::from_number(7)
+    }
+
+    /// The entries of a room, which somebody tells apart by their author.
+    fn history(author: &str, entries: usize) -> Vec<Arc<Published>> {
+        continued(Bookmark::start(epoch()), author, entries)
+    }
+
+    fn continued(mut before: Bookmark, author: &str, entries: usize) -> Vec<Arc<Published>> {
+        let author = Author { id: UserId::new(author).unwrap(), name: DisplayName::new(author).unwrap() };
+        let (key, at) = (MessageKey::new("k").unwrap(), Timestamp::from_millis(1));
+        let mut next = || {
+            let entry = Entry {
+                position: Position { epoch: before.epoch(), offset: before.offset().next() },
+                kind: Kind::Message,
+                author: author.clone(),
+                key: key.clone(),
+                at,
+                fingerprint: before.fingerprint.then(&author.id, &key, at),
+                body: Some(Body::text("x")),
+            };
+            before = entry.bookmark();
+            Arc::new(Published::new(entry))
+        };
+        (0..entries).map(|_| next()).collect()
+    }
+
+    fn tail() -> Tail {
+        Tail::after(Bookmark::start(epoch()))
+    }
+
+    fn shown(tail: &Tail) -> Vec<u64> {
+        let budget = Budget { entries: 1_000, bytes: usize::MAX };
+        match tail.view(tail.base, budget) {
+            View::Run(run) => run.iter().map(|entry| entry.position.offset.get()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_lies_beyond_a_hole_is_shown_when_the_hole_is_filled() {
+        let (mut tail, log) = (tail(), history("ada", 3));
+        assert_eq!(tail.offer(log[2].clone()), Offered::Early);
+        assert_eq!(tail.offer(log[0].clone()), Offered::Shown);
+        assert_eq!(shown(&tail), [1]);
+        assert!(tail.is_behind());
+        assert_eq!(tail.offer(log[1].clone()), Offered::Shown);
+        assert_eq!(shown(&tail), [1, 2, 3]);
+        assert!(!tail.is_behind());
+    }
+
+    #[test]
+    fn however_much_lies_beyond_a_hole_little_of_it_is_kept_and_the_rest_is_known_to_be_missing() {
+        let (mut tail, log) = (tail(), history("ada", 1_000));
+        log[1..].iter().for_each(|entry| _ = tail.offer(entry.clone()));
+        assert_eq!(tail.early.len(), EARLY_MAX);
+        assert_eq!(tail.gap(), 1_000);
+    }
+
+    #[test]
+    fn an_entry_of_another_history_never_shows_even_where_its_offset_fits() {
+        let (ours, theirs) = (history("ada", 3), history("eve", 3));
+        let mut tail = tail();
+        assert_eq!(tail.offer(ours[0].clone()), Offered::Shown);
+        assert_eq!(tail.offer(ours[0].clone()), Offered::Known);
+        assert_eq!(tail.offer(theirs[0].clone()), Offered::Contradiction);
+        assert_eq!(tail.offer(theirs[1].clone()), Offered::Contradiction);
+        // Nor when it came early, and the hole before it is filled by another history.
+        assert_eq!(tail.offer(theirs[2].clone()), Offered::Early);
+        assert_eq!(tail.offer(ours[1].clone()), Offered::Contradiction);
+        assert_eq!(shown(&tail), [1, 2]);
+    }
+
+    #[test]
+    fn a_reader_of_another_history_is_sent_to_the_log() {
+        let (mut tail, theirs) = (tail(), history("eve", 2));
+        history("ada", 3).into_iter().for_each(|entry| _ = tail.offer(entry));
+        let view = tail.view(theirs[1].bookmark(), Budget::default());
+        assert!(matches!(view, View::AtOdds), "{view:?}");
+    }
+
+    #[test]
+    fn the_newest_entry_stays_however_large_it_is() {
+        let (mut tail, log) = (tail(), history("ada", 3));
+        log.iter().for_each(|entry| _ = tail.offer(entry.clone()));
+        tail.shrink(100, 0);
+        assert_eq!(shown(&tail), [3]);
+        assert_eq!(tail.bytes(), log[2].cost());
+        tail.shrink(0, 0);
+        assert_eq!((tail.bytes(), tail.head().offset().get()), (0, 3));
+    }
 }

@@ -65,3 +65,43 @@ impl WakeSet {
         }
     }
 }
+
+#[cfg(all(test, chat_loom))]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::Arc;
+    use std::task::Poll;
+
+    use loom::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    /// `RUSTFLAGS="--cfg chat_loom" cargo test -p chat-core --lib wake` tries the interleavings.
+    #[test]
+    fn a_reader_never_sleeps_through_a_post() {
+        let mut model = loom::model::Builder::new();
+        // Every interleaving of so many preemptions; without a bound it takes hours and finds no more.
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let set = Arc::new(WakeSet::new(2));
+            let tails = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+            let posters: Vec<_> = (0..2)
+                .map(|room| {
+                    let (set, tails) = (set.clone(), tails.clone());
+                    loom::thread::spawn(move || {
+                        tails[room].store(1, Ordering::Relaxed);
+                        set.mark(Slot(room as u32));
+                    })
+                })
+                .collect();
+            let mut seen = 0;
+            loom::future::block_on(poll_fn(|cx| {
+                set.register(cx.waker());
+                // A room is looked into only if it was marked.
+                set.take(|slot| seen += tails[slot.0 as usize].load(Ordering::Relaxed));
+                if seen == 2 { Poll::Ready(()) } else { Poll::Pending }
+            }));
+            posters.into_iter().for_each(|poster| poster.join().unwrap());
+        });
+    }
+}

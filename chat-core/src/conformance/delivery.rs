@@ -32,6 +32,7 @@ fn entry(offset: u64) -> Entry {
         author: author("ada\"'"),
         key: key("k\0\n"),
         at: Timestamp::from_millis(1_700_000_000_123),
+        fingerprint: Fingerprint::from_number(u64::MAX),
         body: Some(body("tëxt\0", &[b"", b"\0\xff", b"x"])),
     }
 }

@@ -100,6 +100,7 @@ macro_rules! conformance {
             concurrent_appends_are_dense
             a_dropped_append_leaves_no_hole
             repeats_and_conflicts_leave_no_hole
+            each_fingerprint_continues_the_one_before
             an_append_is_visible_to_every_later_read
             the_first_append_mints_the_epoch
             an_entry_is_read_as_it_was_appended

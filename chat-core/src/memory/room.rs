@@ -51,9 +51,12 @@ impl Room {
                 Appended::Duplicate { bookmark, at: first.at }
             };
         }
-        let position = Position { epoch: self.epoch, offset: self.bounds().head.offset().next() };
-        let entry = Entry { position, kind, author, key, at: now(), body: Some(body) };
-        let first = First { offset: position.offset, fingerprint: entry.fingerprint(), at: entry.at };
+        let head = self.bounds().head;
+        let position = Position { epoch: self.epoch, offset: head.offset().next() };
+        let at = now();
+        let fingerprint = head.fingerprint.then(&author.id, &key, at);
+        let entry = Entry { position, kind, author, key, at, fingerprint, body: Some(body) };
+        let first = First { offset: position.offset, fingerprint, at };
         self.keys.insert((entry.author.id.clone(), entry.key.clone()), first);
         self.entries.push_back(entry.clone());
         Appended::Fresh { entry, announced: true }
@@ -82,7 +85,7 @@ impl Room {
         }
         let gone = self.index_after(upto.offset);
         if let Some(last) = self.entries.drain(..gone).next_back() {
-            self.trimmed = (last.position.offset, last.fingerprint());
+            self.trimmed = (last.position.offset, last.fingerprint);
         }
     }
 

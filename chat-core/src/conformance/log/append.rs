@@ -6,7 +6,23 @@ use crate::conformance::sample::*;
 use crate::entry::{Body, Kind};
 use crate::id::DisplayName;
 use crate::log::{Appended, MessageLog};
-use crate::position::Epoch;
+use crate::position::{Bookmark, Epoch};
+
+/// The fingerprints of a room are a chain from its first entry on, whoever posts, also across repeats and conflicts.
+pub async fn each_fingerprint_continues_the_one_before(store: impl MessageLog + Clone) {
+    let room = room("a");
+    for number in 0..5 {
+        append_fresh(&store, &room, draft_of("ada", &format!("k{number}"), "one")).await;
+        append_fresh(&store, &room, draft_of("bob", &format!("k{number}"), "two")).await;
+        append(&store, &room, draft_of("ada", "k0", "a conflict")).await;
+    }
+    let mut before = Bookmark::start(bounds(&store, &room).await.epoch());
+    for entry in kept(&store, &room).await {
+        assert!(entry.follows(&before), "{entry:?} after {before}");
+        before = entry.bookmark();
+    }
+    assert_eq!(before, bounds(&store, &room).await.head);
+}
 
 /// A repeat with a known author and key answers where and when the first one was stored, and stores nothing.
 pub async fn a_repeat_answers_the_first_position_and_stores_nothing(store: impl MessageLog + Clone) {
