@@ -30,6 +30,7 @@ CREATE TABLE entries (
     kind INTEGER NOT NULL,
     author TEXT NOT NULL,
     key TEXT NOT NULL,
+    fingerprint INTEGER NOT NULL,
     name TEXT,
     text TEXT,
     attachments BLOB

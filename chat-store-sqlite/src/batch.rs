@@ -124,13 +124,13 @@ impl<'a> Batch<'a> {
 
     /// Gives the drafts at `fresh` the next offsets of their rooms.
     fn place(&self, fresh: &[usize]) -> Vec<Place<'a>> {
-        let mut heads: HashMap<&RoomId, Offset> = HashMap::with_capacity(self.rooms.len());
+        let mut heads: HashMap<&RoomId, (Offset, Fingerprint)> = HashMap::with_capacity(self.rooms.len());
         let places = fresh.iter().filter_map(|&index| {
             let Post { room, draft } = self.posts[index];
             let Room { id, bounds } = self.rooms.get(room)?;
-            let head = heads.entry(room).or_insert(bounds.head.offset());
-            *head = head.next();
-            Some(Place { index, room: (*id)?, offset: *head, at: self.at, draft })
+            let head = heads.entry(room).or_insert((bounds.head.offset(), bounds.head.fingerprint));
+            *head = (head.0.next(), head.1.then(&draft.author.id, &draft.key, self.at));
+            Some(Place { index, room: (*id)?, offset: head.0, fingerprint: head.1, at: self.at, draft })
         });
         places.collect()
     }
@@ -142,7 +142,7 @@ impl<'a> Batch<'a> {
         places: &[Place<'a>],
     ) -> Result<(), Failed> {
         static KNOWN: ListStatement = ListStatement::new(
-            "SELECT column1, e.offset, e.at, e.kind, e.text, e.attachments FROM",
+            "SELECT column1, e.offset, e.at, e.kind, e.text, e.attachments, e.fingerprint FROM",
             4,
             "JOIN entries AS e ON e.room = column2 AND e.author = column3 AND e.key = column4",
         );
@@ -160,7 +160,7 @@ impl<'a> Batch<'a> {
             let kept = self.rooms.get(&post.room).is_some_and(|room| room.bounds.trimmed.offset() < offset);
             self.stored[index] = Some(Stored {
                 offset,
-                fingerprint: Fingerprint::of(&post.draft.author.id, &post.draft.key, at),
+                fingerprint: Fingerprint::from_number(number(row, 6)?),
                 at,
                 kind: decode_kind(number(row, 3)?)?,
                 body: decode_body(row, 4)?.filter(|_| kept),
@@ -179,7 +179,15 @@ impl<'a> Batch<'a> {
         if stored.fresh && self.first[index] == index {
             let Draft { kind, author, key, body } = draft.clone();
             return Appended::Fresh {
-                entry: Entry { position, kind, author, key, at: stored.at, body: Some(body) },
+                entry: Entry {
+                    position,
+                    kind,
+                    author,
+                    key,
+                    at: stored.at,
+                    fingerprint: stored.fingerprint,
+                    body: Some(body),
+                },
                 announced: true,
             };
         }
@@ -198,19 +206,19 @@ struct Place<'a> {
     index: usize,
     room: i64,
     offset: Offset,
+    fingerprint: Fingerprint,
     at: Timestamp,
     draft: &'a Draft,
 }
 
 impl Place<'_> {
     fn stored(&self, at: Timestamp) -> Stored {
-        let Draft { kind, author, key, body } = self.draft;
         Stored {
             offset: self.offset,
-            fingerprint: Fingerprint::of(&author.id, key, at),
+            fingerprint: self.fingerprint,
             at,
-            kind: *kind,
-            body: Some(body.clone()),
+            kind: self.draft.kind,
+            body: Some(self.draft.body.clone()),
             fresh: true,
         }
     }
@@ -219,14 +227,15 @@ impl Place<'_> {
 /// Stores all or nothing.
 async fn insert(connection: &mut SqliteConnection, places: &[Place<'_>]) -> Result<(), sqlx::Error> {
     static INSERT: ListStatement = ListStatement::new(
-        "INSERT INTO entries (room, offset, at, kind, author, key, name, text, attachments) SELECT * FROM",
-        9,
+        "INSERT INTO entries (room, offset, at, kind, author, key, fingerprint, name, text, attachments) SELECT * FROM",
+        10,
         "WHERE column1 IS NOT NULL",
     );
     let mut query = INSERT.for_rows(places.len());
-    for Place { room, offset, at, draft: Draft { kind, author, key, body }, .. } in places {
+    for Place { room, offset, fingerprint, at, draft: Draft { kind, author, key, body }, .. } in places {
         query = query.bind(*room).bind(sql_number(offset.get())).bind(sql_number(at.millis()));
         query = query.bind(i64::from(kind.number())).bind(author.id.as_str()).bind(key.as_str());
+        query = query.bind(sql_number(fingerprint.number()));
         query = query.bind(author.name.as_str()).bind(body.text.clone()).bind(body::join(&body.attachments));
     }
     query.execute(connection).await?;

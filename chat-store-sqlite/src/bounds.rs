@@ -1,9 +1,6 @@
 //! What is kept of rooms, as rows: shared by reads and by the writer.
 
-use chat_core::{
-    Bookmark, Bounds, Epoch, Fingerprint, MessageKey, Offset, Position, RoomId, StoreResult, Timestamp,
-    UserId,
-};
+use chat_core::{Bookmark, Bounds, Epoch, Fingerprint, Offset, Position, RoomId, StoreResult};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
@@ -24,7 +21,7 @@ pub(crate) async fn of_rooms(
     rooms: &[RoomId],
 ) -> Result<Vec<SqliteRow>, sqlx::Error> {
     static ROOMS: ListStatement = ListStatement::new(
-        "SELECT r.epoch, r.trimmed, r.trimmed_fingerprint, h.offset, h.author, h.key, h.at, r.id, r.name FROM",
+        "SELECT r.epoch, r.trimmed, r.trimmed_fingerprint, h.offset, h.fingerprint, r.id, r.name FROM",
         1,
         "JOIN rooms AS r ON r.name = column1 LEFT JOIN entries AS h \
          ON h.room = r.id AND h.offset = (SELECT max(offset) FROM entries WHERE room = r.id)",
@@ -43,12 +40,12 @@ pub(crate) async fn of_rooms(
 impl RoomRow {
     /// A row that [`of_rooms`] answered.
     pub(crate) fn decode(row: &SqliteRow) -> StoreResult<Self> {
-        let name: &str = column(row, 8)?;
-        Ok(Self { room: RoomId::reserved(name).map_err(corrupt)?, id: column(row, 7)?, bounds: bounds(row)? })
+        let name: &str = column(row, 6)?;
+        Ok(Self { room: RoomId::reserved(name).map_err(corrupt)?, id: column(row, 5)?, bounds: bounds(row)? })
     }
 }
 
-/// The bounds in the first seven columns: epoch, trimmed, its fingerprint, and offset, author, key and time of the newest entry.
+/// The bounds in the first five columns: epoch, trimmed, its fingerprint, and offset and fingerprint of the newest entry.
 pub(crate) fn bounds(row: &SqliteRow) -> StoreResult<Bounds> {
     let epoch = Epoch::from_number(number(row, 0)?);
     let bookmark = |offset, fingerprint| Bookmark { position: Position { epoch, offset }, fingerprint };
@@ -56,16 +53,9 @@ pub(crate) fn bounds(row: &SqliteRow) -> StoreResult<Bounds> {
     // Of a room that was trimmed to its head, not even keys may be left.
     let head = match column::<Option<i64>>(row, 3)? {
         None => trimmed,
-        Some(_) => bookmark(offset(row, 3)?, fingerprint(row, 4)?),
+        Some(_) => bookmark(offset(row, 3)?, Fingerprint::from_number(number(row, 4)?)),
     };
     Ok(Bounds { trimmed, head })
-}
-
-/// The fingerprint of an entry whose author, key and time begin at `first`.
-pub(crate) fn fingerprint(row: &SqliteRow, first: usize) -> StoreResult<Fingerprint> {
-    let author = UserId::new(column(row, first)?).map_err(corrupt)?;
-    let key = MessageKey::new(column(row, first + 1)?).map_err(corrupt)?;
-    Ok(Fingerprint::of(&author, &key, Timestamp::from_millis(number(row, first + 2)?)))
 }
 
 pub(crate) fn column<'r, T>(row: &'r SqliteRow, index: usize) -> StoreResult<T>

@@ -1,9 +1,9 @@
 //! How content leaves the file: trimming and redaction at once, erasing and the end of keys in the background, in small steps.
 
-use chat_core::{Bookmark, Offset, Position, RoomId, Timestamp};
+use chat_core::{Bookmark, Fingerprint, Offset, Position, RoomId, Timestamp};
 use sqlx::{AssertSqlSafe, Row, SqliteConnection, query, query_as, raw_sql};
 
-use crate::bounds::{fingerprint, sql_number};
+use crate::bounds::sql_number;
 use crate::error::{Failed, Stage};
 use crate::options::SqliteOptions;
 use crate::rooms::{Room, Rooms};
@@ -29,22 +29,22 @@ pub(crate) async fn trim(
     if upto <= bounds.trimmed.offset() || bounds.head.offset() < upto {
         return Ok(false);
     }
-    let found = query("SELECT author, key, at FROM entries WHERE room = ? AND offset = ?")
+    let (fingerprint,): (i64,) = query_as("SELECT fingerprint FROM entries WHERE room = ? AND offset = ?")
         .bind(id)
         .bind(sql_number(upto.get()))
         .fetch_one(&mut *connection)
         .await
         .map_err(Failed::at(Stage::BeforeCommit))?;
-    let fingerprint = fingerprint(&found, 0)?;
     query("UPDATE rooms SET trimmed = ?, trimmed_fingerprint = ? WHERE id = ?")
         .bind(sql_number(upto.get()))
-        .bind(sql_number(fingerprint.number()))
+        .bind(fingerprint)
         .bind(id)
         .execute(connection)
         .await
         .map_err(Failed::at(stage))?;
     let position = Position { epoch: bounds.epoch(), offset: upto };
-    bounds.trimmed = Bookmark { position, fingerprint };
+    bounds.trimmed =
+        Bookmark { position, fingerprint: Fingerprint::from_number(fingerprint.cast_unsigned()) };
     rooms.set(room.clone(), Room { id: Some(id), bounds });
     Ok(true)
 }

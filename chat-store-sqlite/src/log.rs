@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use chat_core::{
-    Appended, Author, Body, Bounds, DisplayName, Draft, Entry, Epoch, Kind, MessageKey, MessageLog, Offset,
-    PageLimit, Position, Replay, RoomId, StoreIdentity, StoreResult, Timestamp, UserId,
+    Appended, Author, Body, Bounds, DisplayName, Draft, Entry, Epoch, Fingerprint, Kind, MessageKey,
+    MessageLog, Offset, PageLimit, Position, Replay, RoomId, StoreIdentity, StoreResult, Timestamp, UserId,
 };
 use futures_util::TryStreamExt;
 use sqlx::query;
@@ -27,9 +27,9 @@ impl MessageLog for SqliteStore {
     }
 
     async fn read(&self, room: &RoomId, after: Position, limit: PageLimit) -> StoreResult<Replay> {
-        // One statement, so that bounds and entries are of one moment. The first seven columns are the same in each row.
-        const PAGE: &str = "SELECT r.epoch, r.trimmed, r.trimmed_fingerprint, h.offset, h.author, h.key, h.at, \
-             e.offset, e.at, e.kind, e.author, e.name, e.key, e.text, e.attachments \
+        // One statement, so that bounds and entries are of one moment. The first five columns are the same in each row.
+        const PAGE: &str = "SELECT r.epoch, r.trimmed, r.trimmed_fingerprint, h.offset, h.fingerprint, \
+             e.offset, e.at, e.kind, e.author, e.name, e.key, e.fingerprint, e.text, e.attachments \
              FROM rooms AS r LEFT JOIN entries AS h \
              ON h.room = r.id AND h.offset = (SELECT max(offset) FROM entries WHERE room = r.id) \
              LEFT JOIN entries AS e ON e.room = r.id AND r.trimmed < e.offset AND ?2 < e.offset \
@@ -101,7 +101,7 @@ impl Page {
             Some(bounds) => bounds,
             None => *self.bounds.insert(bounds::bounds(row)?),
         };
-        if !bounds.reach_back_to(self.after) || column::<Option<i64>>(row, 7)?.is_none() {
+        if !bounds.reach_back_to(self.after) || column::<Option<i64>>(row, 5)?.is_none() {
             return Ok(false);
         }
         let entry = decode(row, bounds.epoch())?;
@@ -127,19 +127,20 @@ impl Page {
     }
 }
 
-/// The entry in the columns from 7 on: offset, at, kind, author, name, key, text, attachments.
+/// The entry in the columns from 5 on: offset, at, kind, author, name, key, fingerprint, text, attachments.
 fn decode(row: &SqliteRow, epoch: Epoch) -> StoreResult<Entry> {
-    let offset: Offset = offset(row, 7)?;
+    let offset: Offset = offset(row, 5)?;
     Ok(Entry {
         position: Position { epoch, offset },
-        at: Timestamp::from_millis(number(row, 8)?),
-        kind: decode_kind(number(row, 9)?)?,
+        at: Timestamp::from_millis(number(row, 6)?),
+        kind: decode_kind(number(row, 7)?)?,
         author: Author {
-            id: UserId::new(column(row, 10)?).map_err(corrupt)?,
-            name: DisplayName::new(column(row, 11)?).map_err(corrupt)?,
+            id: UserId::new(column(row, 8)?).map_err(corrupt)?,
+            name: DisplayName::new(column(row, 9)?).map_err(corrupt)?,
         },
-        key: MessageKey::new(column(row, 12)?).map_err(corrupt)?,
-        body: decode_body(row, 13)?,
+        key: MessageKey::new(column(row, 10)?).map_err(corrupt)?,
+        fingerprint: Fingerprint::from_number(number(row, 11)?),
+        body: decode_body(row, 12)?,
     })
 }
 
