@@ -58,14 +58,11 @@ pub(crate) async fn find(rooms: &Arc<Rooms>, room: &Arc<Room>, since: Since) -> 
     begin_at(rooms, room, bounds, from).await
 }
 
-/// Checks the place of a reader that the tail contradicts.
+/// Checks the place of a reader that the tail or a page contradicts.
 pub(crate) async fn check_again(rooms: &Arc<Rooms>, room: &Arc<Room>, at: Bookmark) -> StoreResult<Place> {
-    let place = ask_the_log(rooms, room, Claim::Bookmark(at)).await?;
-    if place.lost {
-        // The reader had it from this node: copies of what the log has forgotten may be about.
-        rooms.pages.forget(&room.id);
-    }
-    Ok(place)
+    // The reader had it from this node: copies of what the log has forgotten may be about.
+    rooms.pages.forget(&room.id);
+    ask_the_log(rooms, room, Claim::Bookmark(at)).await
 }
 
 /// Where to go on when everything up to `bounds.trimmed` is gone, or has nothing to do with what the reader knows.

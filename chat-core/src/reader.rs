@@ -96,8 +96,10 @@ struct Seat {
     is_ready: bool,
     /// Tells a seat from an earlier one in the same slot.
     join: u64,
-    /// The log had nothing although the tail says so: the next read waits.
+    /// The log had nothing although the tail says so: the next question waits.
     is_stalled: bool,
+    /// A page did not continue the place: one of the two is not what the log has.
+    is_doubtful: bool,
 }
 
 /// A question to the log. A reader has one at a time, so what it may hold is one page.
@@ -157,7 +159,15 @@ impl Reader {
         }
         inner.joins += 1;
         let ticket = hold.room.wait(self.wake.clone(), slot);
-        let seat = Seat { hold, cursor, ticket, is_ready: false, join: inner.joins, is_stalled: false };
+        let seat = Seat {
+            hold,
+            cursor,
+            ticket,
+            is_ready: false,
+            join: inner.joins,
+            is_stalled: false,
+            is_doubtful: false,
+        };
         inner.seats[slot.0 as usize] = Some(seat);
         inner.by_room.insert(room.clone(), slot);
         drop(inner);
@@ -205,8 +215,14 @@ impl Reader {
                 return Poll::Ready(step);
             }
             let Some(slot) = inner.ready.pop_front() else { return Poll::Pending };
+            let is_away = inner.errand.as_ref().is_some_and(|errand| errand.slot == slot);
             let Some(seat) = inner.seat_mut(slot) else { continue };
             seat.is_ready = false;
+            if is_away {
+                // The answer will be about the place as it is: it must not move meanwhile.
+                continue;
+            }
+            let is_doubtful = seat.is_doubtful;
             let decision = match seat.hold.room.lock().tail.as_ref() {
                 Some(tail) => seat.cursor.decide(tail, budget),
                 None => Decision::Wait,
@@ -216,8 +232,8 @@ impl Reader {
                 Decision::Tell(bounds) => return Poll::Ready(inner.tell(slot, bounds)),
                 Decision::Wait => {}
                 Decision::Read | Decision::Check if inner.errand.is_some() => inner.behind.push_back(slot),
-                Decision::Read => inner.send(self.chat.rooms(), slot, Look::ForMore),
-                Decision::Check => inner.send(self.chat.rooms(), slot, Look::AtPlace),
+                Decision::Read if !is_doubtful => inner.send(self.chat.rooms(), slot, Look::ForMore),
+                Decision::Read | Decision::Check => inner.send(self.chat.rooms(), slot, Look::AtPlace),
             }
         }
     }
@@ -292,6 +308,7 @@ impl Inner {
     fn send(&mut self, rooms: &Arc<Rooms>, slot: Slot, what: Look) {
         let Some(seat) = self.seat_mut(slot) else { return };
         let is_stalled = std::mem::take(&mut seat.is_stalled);
+        seat.is_doubtful = false;
         let found = look(rooms.clone(), seat.hold.room.clone(), seat.cursor.at(), what, is_stalled);
         let join = seat.join;
         self.errand = Some(Errand { slot, join, found: found.boxed() });
@@ -324,6 +341,7 @@ impl Inner {
             // The page was of no use: the next one is not asked for at once.
             Decision::Wait | Decision::Check => {
                 seat.is_stalled = true;
+                seat.is_doubtful = matches!(decision, Decision::Check);
                 self.make_ready(slot);
                 None
             }

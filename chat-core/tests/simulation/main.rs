@@ -1,0 +1,145 @@
+//! The real engine on one thread with a paused clock, several nodes over one store, seeded faults, and a checker for the promises.
+//!
+//! `cargo nextest run -p chat-core --all-features --test simulation` runs some thousands of seeds; `CHAT_SEEDS=100000` runs more. A seed
+//! that fails is named with the command that replays it: `CHAT_SEED=7 … --no-capture one_seed`. Laws are in `oracle.rs`, what happens in `world.rs`.
+#![allow(clippy::unwrap_used)]
+
+mod oracle;
+mod trace;
+mod world;
+
+use chat_core::mutants::{Mutant, mutate};
+use oracle::violations;
+use trace::Trace;
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name)
+        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
+}
+
+/// Runs one seed; the trace and what is wrong with it.
+fn run(seed: u64) -> (Trace, Vec<String>) {
+    let trace = world::run(seed);
+    let wrong = violations(&trace);
+    (trace, wrong)
+}
+
+fn assert_holds(seed: u64) {
+    let (trace, wrong) = run(seed);
+    assert!(
+        wrong.is_empty(),
+        "seed {seed}: {}\nreplay: CHAT_SEED={seed} cargo nextest run -p chat-core --all-features --test simulation --no-capture one_seed\n({} events)",
+        wrong.join("\n"),
+        trace.events.len(),
+    );
+}
+
+/// Four parts, so that a test runner can use more than one core.
+fn a_quarter_of_the_seeds(part: u64) {
+    let seeds = number("CHAT_SEEDS", 4_000);
+    for seed in (part..seeds).step_by(4) {
+        assert_holds(seed);
+    }
+}
+
+#[test]
+fn the_promises_hold_under_faults_1_of_4() {
+    a_quarter_of_the_seeds(0);
+}
+
+#[test]
+fn the_promises_hold_under_faults_2_of_4() {
+    a_quarter_of_the_seeds(1);
+}
+
+#[test]
+fn the_promises_hold_under_faults_3_of_4() {
+    a_quarter_of_the_seeds(2);
+}
+
+#[test]
+fn the_promises_hold_under_faults_4_of_4() {
+    a_quarter_of_the_seeds(3);
+}
+
+#[test]
+fn one_seed() {
+    let seed = number("CHAT_SEED", 0);
+    let (trace, wrong) = run(seed);
+    println!("{trace}");
+    assert!(wrong.is_empty(), "seed {seed}: {}", wrong.join("\n"));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in 0..20 {
+        let (first, second) = (world::run(seed).to_string(), world::run(seed).to_string());
+        assert!(first == second, "seed {seed} is not deterministic");
+    }
+}
+
+/// The simulation is of use only if it goes where things can break.
+#[test]
+fn the_simulation_meets_every_kind_of_trouble() {
+    let mut seen = std::collections::BTreeMap::<&str, u64>::new();
+    for seed in 0..300 {
+        for (what, count) in world::run(seed).counts() {
+            *seen.entry(what).or_default() += count;
+        }
+    }
+    for what in [
+        "acked",
+        "duplicate",
+        "conflict",
+        "forbidden",
+        "failed",
+        "saw",
+        "resumed",
+        "told lost",
+        "crash",
+        "trim",
+        "roll back",
+        "cut in the middle",
+    ] {
+        assert!(20 < seen.get(what).copied().unwrap_or_default(), "{what}: {seen:?}");
+    }
+}
+
+/// Whether some seed shows that the engine is broken in this way.
+fn is_caught(mutant: Mutant) -> bool {
+    mutate(Some(mutant));
+    let caught = (0..2_000)
+        .any(|seed| std::panic::catch_unwind(|| run(seed)).map_or(true, |(_, wrong)| !wrong.is_empty()));
+    mutate(None);
+    caught
+}
+
+macro_rules! mutants {
+    ($($name:ident => $mutant:ident)*) => {
+        mod the_checker_notices_an_engine_that {
+            use super::{Mutant, is_caught};
+            $(
+                #[test]
+                fn $name() {
+                    assert!(is_caught(Mutant::$mutant));
+                }
+            )*
+        }
+    };
+}
+
+mutants! {
+    shows_entries_across_a_hole => ShowAcrossHoles
+    answers_before_the_commit => AnswerBeforeCommit
+    drops_the_deduplication => DropDeduplication
+    shows_what_was_refused => ShowRefused
+    never_compares_with_the_log => NeverSweep
+    hides_a_loss => HideLoss
+    repeats_a_page => RepeatPage
+    skips_at_the_hand_over_from_log_to_tail => SkipAtHandOver
+    believes_a_fingerprint => BelieveFingerprint
+    resumes_at_the_head => ResumeAtHead
+    asks_no_authority => SkipAuthority
+    cries_wolf => CryWolf
+    heals_without_waking_anybody => HealSilently
+}
