@@ -41,19 +41,23 @@ impl RoomRow {
     /// A row that [`of_rooms`] answered.
     pub(crate) fn decode(row: &SqliteRow) -> StoreResult<Self> {
         let name: &str = column(row, 6)?;
-        Ok(Self { room: RoomId::reserved(name).map_err(corrupt)?, id: column(row, 5)?, bounds: bounds(row)? })
+        Ok(Self {
+            room: RoomId::reserved(name).map_err(corrupt)?,
+            id: column(row, 5)?,
+            bounds: bounds(row, 0)?,
+        })
     }
 }
 
-/// The bounds in the first five columns: epoch, trimmed, its fingerprint, and offset and fingerprint of the newest entry.
-pub(crate) fn bounds(row: &SqliteRow) -> StoreResult<Bounds> {
-    let epoch = Epoch::from_number(number(row, 0)?);
+/// The bounds in five columns: epoch, trimmed, its fingerprint, and offset and fingerprint of the newest entry.
+pub(crate) fn bounds(row: &SqliteRow, first: usize) -> StoreResult<Bounds> {
+    let epoch = Epoch::from_number(number(row, first)?);
     let bookmark = |offset, fingerprint| Bookmark { position: Position { epoch, offset }, fingerprint };
-    let trimmed = bookmark(offset(row, 1)?, Fingerprint::from_number(number(row, 2)?));
+    let trimmed = bookmark(offset(row, first + 1)?, Fingerprint::from_number(number(row, first + 2)?));
     // Of a room that was trimmed to its head, not even keys may be left.
-    let head = match column::<Option<i64>>(row, 3)? {
+    let head = match column::<Option<i64>>(row, first + 3)? {
         None => trimmed,
-        Some(_) => bookmark(offset(row, 3)?, Fingerprint::from_number(number(row, 4)?)),
+        Some(_) => bookmark(offset(row, first + 3)?, Fingerprint::from_number(number(row, first + 4)?)),
     };
     Ok(Bounds { trimmed, head })
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use chat_core::{
     Appended, Author, Body, Bounds, DisplayName, Draft, Entry, Epoch, Fingerprint, Kind, MessageKey,
-    MessageLog, Offset, PageLimit, Position, Replay, RoomId, StoreIdentity, StoreResult, Timestamp, UserId,
+    MessageLog, PageLimit, Position, Replay, RoomId, StoreIdentity, StoreResult, Timestamp, UserId,
 };
 use futures_util::TryStreamExt;
 use sqlx::query;
@@ -27,13 +27,15 @@ impl MessageLog for SqliteStore {
     }
 
     async fn read(&self, room: &RoomId, after: Position, limit: PageLimit) -> StoreResult<Replay> {
-        // One statement, so that bounds and entries are of one moment. The first five columns are the same in each row.
-        const PAGE: &str = "SELECT r.epoch, r.trimmed, r.trimmed_fingerprint, h.offset, h.fingerprint, \
-             e.offset, e.at, e.kind, e.author, e.name, e.key, e.fingerprint, e.text, e.attachments \
+        // One statement, so that bounds and entries are of one moment: first a row of bounds, then the entries. Each value of each row is copied
+        // on its way here, so there are no more columns than needed.
+        const PAGE: &str = "SELECT 1, r.epoch, r.trimmed, r.trimmed_fingerprint, h.offset, h.fingerprint, NULL, NULL, NULL, NULL \
              FROM rooms AS r LEFT JOIN entries AS h \
-             ON h.room = r.id AND h.offset = (SELECT max(offset) FROM entries WHERE room = r.id) \
-             LEFT JOIN entries AS e ON e.room = r.id AND r.trimmed < e.offset AND ?2 < e.offset \
-             WHERE r.name = ?1 ORDER BY e.offset LIMIT ?3";
+             ON h.room = r.id AND h.offset = (SELECT max(offset) FROM entries WHERE room = r.id) WHERE r.name = ?1 \
+             UNION ALL SELECT * FROM \
+             (SELECT 0, e.offset, e.at, e.kind, e.author, e.name, e.key, e.fingerprint, e.text, e.attachments \
+             FROM rooms AS r JOIN entries AS e ON e.room = r.id AND r.trimmed < e.offset AND ?2 < e.offset \
+             WHERE r.name = ?1 ORDER BY e.offset LIMIT ?3)";
         let mut reading = self.readers().get().await?;
         let mut page = Page { after, limit, bounds: None, entries: Vec::new(), bytes: 0 };
         let outcome = {
@@ -97,13 +99,14 @@ struct Page {
 impl Page {
     /// Whether further rows are wanted.
     fn take(&mut self, row: &SqliteRow) -> StoreResult<bool> {
-        let bounds = match self.bounds {
-            Some(bounds) => bounds,
-            None => *self.bounds.insert(bounds::bounds(row)?),
+        let Some(bounds) = self.bounds else {
+            if column::<i64>(row, 0)? != 1 {
+                return Err(corrupt("a page does not begin with its bounds"));
+            }
+            let bounds = bounds::bounds(row, 1)?;
+            self.bounds = Some(bounds);
+            return Ok(bounds.reach_back_to(self.after));
         };
-        if !bounds.reach_back_to(self.after) || column::<Option<i64>>(row, 5)?.is_none() {
-            return Ok(false);
-        }
         let entry = decode(row, bounds.epoch())?;
         let expected = self.after.offset.plus(self.entries.len() as u64 + 1);
         if entry.position.offset != expected {
@@ -127,20 +130,19 @@ impl Page {
     }
 }
 
-/// The entry in the columns from 5 on: offset, at, kind, author, name, key, fingerprint, text, attachments.
+/// The entry in the columns from 1 on: offset, at, kind, author, name, key, fingerprint, text, attachments.
 fn decode(row: &SqliteRow, epoch: Epoch) -> StoreResult<Entry> {
-    let offset: Offset = offset(row, 5)?;
     Ok(Entry {
-        position: Position { epoch, offset },
-        at: Timestamp::from_millis(number(row, 6)?),
-        kind: decode_kind(number(row, 7)?)?,
+        position: Position { epoch, offset: offset(row, 1)? },
+        at: Timestamp::from_millis(number(row, 2)?),
+        kind: decode_kind(number(row, 3)?)?,
         author: Author {
-            id: UserId::new(column(row, 8)?).map_err(corrupt)?,
-            name: DisplayName::new(column(row, 9)?).map_err(corrupt)?,
+            id: UserId::new(column(row, 4)?).map_err(corrupt)?,
+            name: DisplayName::new(column(row, 5)?).map_err(corrupt)?,
         },
-        key: MessageKey::new(column(row, 10)?).map_err(corrupt)?,
-        fingerprint: Fingerprint::from_number(number(row, 11)?),
-        body: decode_body(row, 12)?,
+        key: MessageKey::new(column(row, 6)?).map_err(corrupt)?,
+        fingerprint: Fingerprint::from_number(number(row, 7)?),
+        body: decode_body(row, 8)?,
     })
 }
 

@@ -71,7 +71,7 @@ pub(crate) async fn reader(path: &Path, options: &SqliteOptions) -> Result<Sqlit
         .read_only(true)
         .pragma("query_only", "ON")
         .pragma("cache_size", "-4096")
-        .row_buffer_size(32)
+        .row_buffer_size(64)
         .connect()
         .await
 }

@@ -1,0 +1,233 @@
+//! Files that are busy, full, read-only, damaged, somebody else's, newer, or gone: a clear error, nothing confirmed that is not stored, and on it goes afterwards.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::io::{Seek, SeekFrom, Write};
+use std::time::Duration;
+
+use chat_core::{MessageLog, PageLimit, Replay, StoreError};
+use chat_store_sqlite::{ConnectError, SqliteOptions, SqliteStore};
+use sqlx::{Connection, raw_sql};
+use support::{at, draft, eventually, files, fresh, intruder, kept, room};
+
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source()).map(|each| format!("{each}; ")).collect()
+}
+
+#[tokio::test]
+async fn a_database_that_another_program_writes_to_refuses_appends_and_goes_on_afterwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    let store = SqliteOptions::new(&path).busy_timeout(Duration::from_millis(20)).connect().await.unwrap();
+    let lobby = room("lobby");
+    fresh(store.append(&lobby, draft("1", "hello")).await.unwrap());
+    let mut other = intruder(&path).await;
+    raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    for target in [&lobby, &room("a new room")] {
+        let refused = store.append(target, draft("2", "hello")).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Unavailable { .. }), "{refused:?}");
+        assert!(chain(&refused).contains("another program"), "{}", chain(&refused));
+    }
+    assert_eq!(kept(&store, &lobby).await.len(), 1, "reads go on");
+    raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    assert_eq!(fresh(store.append(&lobby, draft("2", "hello")).await.unwrap()).position.offset.get(), 2);
+    assert_eq!(
+        fresh(store.append(&room("a new room"), draft("2", "hello")).await.unwrap()).position.offset.get(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn an_append_waits_for_another_program_that_is_done_in_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    let store = SqliteStore::connect(&path).await.unwrap();
+    let lobby = room("lobby");
+    let mut other = intruder(&path).await;
+    raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let waiting = tokio::spawn({
+        let (store, lobby) = (store.clone(), lobby.clone());
+        async move { store.append(&lobby, draft("1", "hello")).await }
+    });
+    raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    assert_eq!(fresh(waiting.await.unwrap().unwrap()).position.offset.get(), 1);
+}
+
+#[tokio::test]
+async fn a_full_file_keeps_what_was_confirmed_and_goes_on_once_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = SqliteOptions::new(folder.path().join("chat.db")).file_bytes_max(400 << 10);
+    let store = options.keep_keys_for(Duration::ZERO).connect().await.unwrap();
+    let (lobby, text) = (room("lobby"), "x".repeat(3000));
+    let mut confirmed = Vec::new();
+    let refused = loop {
+        match store.append(&lobby, draft(&confirmed.len().to_string(), &text)).await {
+            Ok(appended) => confirmed.push(fresh(appended)),
+            Err(error) => break error,
+        }
+        assert!(confirmed.len() < 1000, "it never gets full");
+    };
+    assert!(matches!(refused, StoreError::Unavailable { .. }), "{refused:?}");
+    assert!(chain(&refused).contains("free some space"), "{}", chain(&refused));
+    assert_eq!(kept(&store, &lobby).await, confirmed);
+    let count = confirmed.len() as u64;
+    store.trim(&lobby, at(&confirmed[0], count - 1)).await.unwrap();
+    eventually("there is room again", async || store.append(&lobby, draft("again", &text)).await.is_ok())
+        .await;
+    let entries = kept(&store, &lobby).await;
+    assert_eq!(
+        entries.iter().map(|entry| entry.position.offset.get()).collect::<Vec<_>>(),
+        [count, count + 1]
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_database_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.txt");
+    let text = "not a database, but somebody's notes\n".repeat(300);
+    fs::write(&path, &text).unwrap();
+    let refused = SqliteStore::connect(&path).await.unwrap_err();
+    assert!(matches!(refused, ConnectError::Damaged { .. }), "{refused:?}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+}
+
+#[tokio::test]
+async fn the_database_of_another_program_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.db");
+    drop(fs::File::create(&path).unwrap());
+    let mut other = intruder(&path).await;
+    raw_sql("CREATE TABLE messages (id INTEGER PRIMARY KEY, content TEXT)")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    other.close().await.unwrap();
+    let before = fs::read(&path).unwrap();
+    let refused = SqliteStore::connect(&path).await.unwrap_err();
+    assert!(matches!(refused, ConnectError::Foreign { .. }), "{refused:?}");
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_newer_version_is_refused_with_both_versions_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    SqliteStore::connect(&path).await.unwrap().close().await;
+    let mut newer = intruder(&path).await;
+    raw_sql("PRAGMA user_version = 7").execute(&mut newer).await.unwrap();
+    newer.close().await.unwrap();
+    let before = fs::read(&path).unwrap();
+    let refused = SqliteStore::connect(&path).await.unwrap_err();
+    assert!(matches!(refused, ConnectError::SchemaTooNew { found: 7, known: 1, .. }), "{refused:?}");
+    assert!(
+        refused.to_string().contains("version 7") && refused.to_string().contains("up to 1"),
+        "{refused}"
+    );
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_told_and_never_a_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    let store = SqliteStore::connect(&path).await.unwrap();
+    let lobby = room("lobby");
+    let mut first = None;
+    for n in 0..200 {
+        first.get_or_insert(fresh(
+            store.append(&lobby, draft(&n.to_string(), &"x".repeat(500))).await.unwrap(),
+        ));
+    }
+    let start = at(&first.unwrap(), 0);
+    store.close().await;
+    let mut file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let pages = file.metadata().unwrap().len() / 4096;
+    for page in 10..pages {
+        file.seek(SeekFrom::Start(page * 4096)).unwrap();
+        file.write_all(&[0x5a; 4096]).unwrap();
+    }
+    drop(file);
+    let store = SqliteStore::connect(&path).await.unwrap();
+    let limit = PageLimit { entries: 1000.try_into().unwrap(), bytes: usize::MAX };
+    let failed = store.read(&lobby, start, limit).await.unwrap_err();
+    assert!(matches!(failed, StoreError::Corrupt { .. }), "{failed:?}");
+    assert!(chain(&failed).contains("restore a backup"), "{}", chain(&failed));
+    let failed = store.append(&lobby, draft("new", "hello")).await;
+    assert!(failed.is_err(), "{failed:?}");
+}
+
+#[tokio::test]
+async fn a_folder_that_does_not_exist_and_a_folder_as_file_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = SqliteStore::connect(folder.path().join("nowhere/chat.db")).await.unwrap_err();
+    assert!(matches!(refused, ConnectError::NoFolder { .. }), "{refused:?}");
+    let refused = SqliteStore::connect(folder.path()).await.unwrap_err();
+    assert!(matches!(refused, ConnectError::NotWritable { .. }), "{refused:?}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_may_not_be_written_is_told() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    SqliteStore::connect(&path).await.unwrap().close().await;
+    let mode = |mode| fs::Permissions::from_mode(mode);
+    fs::set_permissions(&path, mode(0o444)).unwrap();
+    if fs::OpenOptions::new().write(true).open(&path).is_ok() {
+        println!("SKIPPED: this user may write everything");
+        return;
+    }
+    let refused = SqliteStore::connect(&path).await.unwrap_err();
+    assert!(matches!(refused, ConnectError::NotWritable { .. }), "{refused:?}");
+    fs::set_permissions(&path, mode(0o644)).unwrap();
+    fs::remove_file(&files(&path)[3]).unwrap();
+    fs::set_permissions(folder.path(), mode(0o555)).unwrap();
+    let refused = SqliteStore::connect(&path).await.unwrap_err();
+    fs::set_permissions(folder.path(), mode(0o755)).unwrap();
+    assert!(matches!(refused, ConnectError::NotWritable { .. }), "{refused:?}");
+    SqliteStore::connect(&path).await.unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn nothing_is_confirmed_while_another_file_is_in_the_place_of_the_open_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, aside) = (folder.path().join("chat.db"), folder.path().join("aside.db"));
+    let store = SqliteStore::connect(&path).await.unwrap();
+    let lobby = room("lobby");
+    fresh(store.append(&lobby, draft("1", "hello")).await.unwrap());
+    for put in [|_: &std::path::Path| (), |path: &std::path::Path| fs::write(path, "another").unwrap()] {
+        fs::rename(&path, &aside).unwrap();
+        put(&path);
+        let refused = store.append(&lobby, draft("2", "hello")).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Unavailable { .. }), "{refused:?}");
+        assert!(chain(&refused).contains("put it back or restart"), "{}", chain(&refused));
+        fs::rename(&aside, &path).unwrap();
+    }
+    assert_eq!(fresh(store.append(&lobby, draft("2", "hello")).await.unwrap()).position.offset.get(), 2);
+    fs::remove_file(&files(&path)[1]).unwrap();
+    let refused = store.append(&lobby, draft("3", "hello")).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable { .. })), "the log is gone: {refused:?}");
+}
+
+#[tokio::test]
+async fn a_second_store_on_the_same_file_is_refused_until_the_first_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = SqliteOptions::new(folder.path().join("chat.db")).lock_timeout(Duration::ZERO);
+    let store = options.clone().connect().await.unwrap();
+    let refused = options.clone().connect().await.unwrap_err();
+    assert!(matches!(refused, ConnectError::InUse { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("in use by another process"), "{refused}");
+    store.close().await;
+    let again = options.connect().await.unwrap();
+    let page = again.read(&room("lobby"), chat_core::Bounds::UNWRITTEN.head.position, one()).await.unwrap();
+    assert!(matches!(page, Replay::Page { .. }), "{page:?}");
+}
+
+fn one() -> PageLimit {
+    PageLimit { entries: 1.try_into().unwrap(), bytes: usize::MAX }
+}
