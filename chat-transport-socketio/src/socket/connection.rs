@@ -94,6 +94,9 @@ impl Connection {
                 }
             } else if let Some((socket, reason)) = self.departed.pop() {
                 self.running = socket.served().disconnect(&socket, reason).map(Running::Other);
+            } else if self.outbox.is_over_bound() {
+                // Its answers would only pile up. It goes on when the client has taken what waits.
+                return Ok(());
             } else if let Some(packet) = self.ahead.pop_front() {
                 self.ahead_bytes -= cost(&packet);
                 self.handle(packet)?;
@@ -308,7 +311,14 @@ impl Application for Connection {
         if let Err(reason) = self.run(cx) {
             return Work::Close(reason);
         }
-        if self.outbox.drain(writer, None) { self.pull(cx, writer) } else { Work::WaitsForRoom }
+        let held_up = self.outbox.is_over_bound();
+        if !self.outbox.drain(writer, None) {
+            return Work::WaitsForRoom;
+        }
+        if held_up {
+            cx.waker().wake_by_ref();
+        }
+        self.pull(cx, writer)
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>, writer: &mut Writer<'_>) -> Poll<()> {
