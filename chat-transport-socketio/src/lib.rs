@@ -27,6 +27,7 @@
 //! emits) waits in an outbox that is bounded in bytes; a client that does not take its answers is not read from.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod chat;
 pub mod engine;
 mod serve;
 mod socket;

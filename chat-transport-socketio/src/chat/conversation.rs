@@ -1,0 +1,156 @@
+//! What is known of one connection: who it is, what it has read, and what is due to it.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+use std::vec;
+
+use bytes::Bytes;
+use chat_core::{Budget, Format, Joined, Published, Reader, RoomId, Run, Since, Step};
+use tokio::time::Instant;
+
+use super::identity::Identity;
+use super::problem::Problem;
+use super::rate::{Rate, Spent};
+use super::wire;
+use crate::{Frame, Offer, Outlet, Pull, Source};
+
+/// What is asked of the reader at once: about what a link takes in one go, since what it does not take is held here.
+const BUDGET: Budget = Budget { entries: 128, bytes: 16 * 1024 };
+
+/// Which of the two protocols a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Tutorial,
+    Full,
+}
+
+/// One connection, as its handlers and its [`Source`] share it.
+#[derive(Debug)]
+pub(super) struct Conversation {
+    pub(super) identity: Identity,
+    pub(super) protocol: Protocol,
+    reader: Reader,
+    spent: Mutex<Spent>,
+    due: Mutex<Option<Due>>,
+}
+
+/// What the reader has given and the link has not taken yet, of one room.
+#[derive(Debug)]
+struct Due {
+    room: RoomId,
+    lost: Option<Frame>,
+    entries: vec::IntoIter<Arc<Published>>,
+}
+
+impl Conversation {
+    pub(super) fn new(identity: Identity, protocol: Protocol, reader: Reader) -> Self {
+        Self { identity, protocol, reader, spent: Mutex::default(), due: Mutex::default() }
+    }
+
+    /// Joins a room, or moves to another place in it. When it returns, nothing of the old place follows, and nothing of the new one has
+    /// been pulled yet.
+    pub(super) async fn join(&self, room: &RoomId, since: Since) -> Result<Joined, Problem> {
+        let joined = self.reader.join(room, since).await?;
+        self.forget(room);
+        Ok(joined)
+    }
+
+    /// Leaves a room. When it returns, nothing of it follows.
+    pub(super) fn leave(&self, room: &RoomId) {
+        self.reader.leave(room);
+        self.forget(room);
+    }
+
+    pub(super) fn is_in(&self, room: &RoomId) -> bool {
+        self.reader.is_in(room)
+    }
+
+    /// Counts one request, or says how long to wait with it.
+    pub(super) fn spend(&self, rate: Rate) -> Result<(), std::time::Duration> {
+        self.spent.lock().expect("nothing panics while it counts").take(rate, Instant::now())
+    }
+
+    fn forget(&self, room: &RoomId) {
+        self.due().take_if(|due| due.room == *room);
+    }
+
+    fn due(&self) -> MutexGuard<'_, Option<Due>> {
+        self.due.lock().expect("a panic while holding what is due is a bug")
+    }
+}
+
+/// The entries of all rooms of one connection, for as long as it lasts.
+#[derive(Debug)]
+pub(super) struct Entries(pub(super) Arc<Conversation>);
+
+impl Source for Entries {
+    fn poll_pull(&mut self, cx: &mut Context<'_>, outlet: &mut Outlet<'_, '_>) -> Poll<Pull> {
+        let Conversation { reader, protocol, .. } = &*self.0;
+        let mut waiting = self.0.due();
+        loop {
+            if let Some(due) = &mut *waiting
+                && due.offer_to(outlet, *protocol) == Offer::Full
+            {
+                return Poll::Ready(Pull::Full);
+            }
+            *waiting = None;
+            // The reader is not asked for what there is no room for.
+            if !outlet.has_room_for(1) {
+                return Poll::Ready(Pull::Full);
+            }
+            *waiting = match reader.poll_next(cx, BUDGET) {
+                Poll::Ready(step) => Due::from(step),
+                Poll::Pending => return Poll::Pending,
+            };
+        }
+    }
+}
+
+impl Due {
+    fn from(step: Step) -> Option<Self> {
+        Some(match step {
+            Step::Run(Run { room, entries }) => Self { room, lost: None, entries: entries.into_iter() },
+            Step::Lost { room, bounds, start } => {
+                let lost = Some(wire::history_lost(&room, &bounds, start));
+                Self { room, lost, entries: Vec::new().into_iter() }
+            }
+            // Nothing that these protocols have a word for.
+            _ => return None,
+        })
+    }
+
+    /// Offers one after another, until all are taken or there is no more room.
+    fn offer_to(&mut self, outlet: &mut Outlet<'_, '_>, protocol: Protocol) -> Offer {
+        if let Some(lost) = &self.lost {
+            if outlet.offer(lost, None) == Offer::Full {
+                return Offer::Full;
+            }
+            self.lost = None;
+        }
+        while let Some(entry) = self.entries.as_slice().first() {
+            if let Some(frame) = frame(protocol, &self.room, entry)
+                && outlet.offer(&frame, None) == Offer::Full
+            {
+                return Offer::Full;
+            }
+            self.entries.next();
+        }
+        Offer::Taken
+    }
+}
+
+/// An entry as a protocol tells it, encoded once for all its readers; `None` where it says nothing of such an entry.
+fn frame(protocol: Protocol, room: &RoomId, entry: &Published) -> Option<Frame> {
+    const TUTORIAL: Format = Format::new(0);
+    const FULL: Format = Format::new(1);
+    let bytes = match protocol {
+        Protocol::Tutorial => entry.encoded(TUTORIAL, |entry| cached(wire::tutorial_event(entry))),
+        Protocol::Full => entry.encoded(FULL, |entry| cached(wire::full_event(room, entry))),
+    };
+    Frame::from_bytes(bytes)
+}
+
+/// No frame is empty, so emptiness stands for none.
+fn cached(frame: Option<Frame>) -> Bytes {
+    frame.map(Frame::into_bytes).unwrap_or_default()
+}

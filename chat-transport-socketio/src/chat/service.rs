@@ -1,0 +1,131 @@
+//! What all connections of the chat share, and how one of them begins.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chat_core::Chat;
+use tokio::sync::OnceCell;
+
+use super::auth::{Hello, Protocol as Spoken};
+use super::conversation::{Conversation, Entries, Protocol};
+use super::identity::{GuestKey, Identity};
+use super::problem::Problem;
+use super::rate::Rate;
+use super::settings::ChatSettings;
+use super::{full, tutorial, wire};
+use crate::{Accept, Auth, Event, Refusal, Socket};
+
+/// The chat, as its handlers share it.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) chat: Chat,
+    pub(super) settings: ChatSettings,
+    rate: Option<Rate>,
+    /// From the store, once it could be asked.
+    guest_key: OnceCell<GuestKey>,
+}
+
+impl Service {
+    pub(super) fn new(chat: Chat, settings: ChatSettings) -> Self {
+        let rate = settings.requests_per_second.map(|pace| Rate::new(pace, settings.requests_burst));
+        Self { chat, settings, rate, guest_key: OnceCell::new() }
+    }
+
+    /// Lets a client in, into the rooms that it asks for. A passing trouble is waited out: the client gets no answer meanwhile, and at the
+    /// connect deadline the transport gives up, upon which every client comes back.
+    pub(super) async fn connect(&self, socket: Socket, auth: Auth) -> Result<Accept, Refusal> {
+        if socket.namespace() != wire::NAMESPACE {
+            return Err(Refusal::permanent("the chat is in the namespace / alone"));
+        }
+        let conversation = self.begin(auth).await.map_err(|problem| Refusal::Permanent {
+            message: problem.message.to_string(),
+            data: Some(problem.to_json()),
+        })?;
+        let conversation = Arc::new(conversation);
+        socket.set(conversation.clone());
+        socket.attach(Entries(conversation));
+        Ok(Accept::new())
+    }
+
+    async fn begin(&self, auth: Auth) -> Result<Conversation, Problem> {
+        let hello = Hello::parse(auth.raw())?;
+        let key = patiently(|| self.guest_key()).await?;
+        let identity = Identity::of(&hello, key);
+        let (protocol, rooms) = match hello.protocol {
+            Spoken::Tutorial { since } => {
+                (Protocol::Tutorial, vec![(self.settings.default_room.clone(), since)])
+            }
+            Spoken::Full { rooms } => (Protocol::Full, rooms),
+        };
+        let max = self.chat.limits().rooms_per_reader_max;
+        if max < rooms.len() {
+            return Err(chat_core::ChatError::TooManyRooms { max }.into());
+        }
+        let reader = self.chat.reader(identity.id().clone());
+        let conversation = Conversation::new(identity, protocol, reader);
+        for (room, since) in &rooms {
+            let join = || conversation.join(room, *since);
+            patiently(join).await.map_err(|problem| problem.in_room(room))?;
+        }
+        Ok(conversation)
+    }
+
+    async fn guest_key(&self) -> Result<&GuestKey, Problem> {
+        let key = || async { self.chat.store_identity().await.map(GuestKey::derive) };
+        Ok(self.guest_key.get_or_try_init(key).await?)
+    }
+
+    /// Whatever a client that was let in sends.
+    pub(super) async fn handle(&self, socket: Socket, mut event: Event) {
+        let Some(conversation) = socket.get::<Arc<Conversation>>() else { return };
+        let ack = event.ack.take();
+        match conversation.protocol {
+            Protocol::Tutorial => tutorial::handle(self, &conversation, &event, ack).await,
+            Protocol::Full => full::handle(self, &conversation, &event, ack).await,
+        }
+    }
+
+    /// Waits for the client's turn.
+    pub(super) async fn turn(&self, conversation: &Conversation) {
+        let Some(rate) = self.rate else { return };
+        while let Err(wait) = conversation.spend(rate) {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Counts a request, or refuses it for now.
+    pub(super) fn admit(&self, conversation: &Conversation) -> Result<(), Problem> {
+        match self.rate.map(|rate| conversation.spend(rate)) {
+            Some(Err(wait)) => Err(Problem::rate_limited(wait)),
+            Some(Ok(())) | None => Ok(()),
+        }
+    }
+
+    /// A request that takes too long counts as failed for now.
+    pub(super) async fn in_time<T>(
+        &self,
+        request: impl Future<Output = Result<T, Problem>>,
+    ) -> Result<T, Problem> {
+        let answer = tokio::time::timeout(self.settings.request_timeout, request).await;
+        answer.unwrap_or_else(|_| Err(Problem::timeout()))
+    }
+}
+
+/// Tries until it succeeds, or fails for good.
+async fn patiently<T, F>(attempt: impl Fn() -> F) -> Result<T, Problem>
+where
+    F: Future<Output = Result<T, Problem>>,
+{
+    const PAUSE_MAX: Duration = Duration::from_secs(2);
+    let mut pause = Duration::from_millis(50);
+    loop {
+        match attempt().await {
+            Err(problem) if problem.is_passing() => {
+                // Up to half as long again, so that those who wait do not all come at once.
+                tokio::time::sleep(pause.mul_f64(1.0 + rand::random::<f64>() / 2.0)).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+            answer => return answer,
+        }
+    }
+}

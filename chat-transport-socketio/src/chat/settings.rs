@@ -1,0 +1,36 @@
+//! Every bound of the chat events, with its unit and the reason for its default. What the engine bounds itself is in [`chat_core::Limits`].
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use chat_core::RoomId;
+
+/// Settings of the chat events.
+///
+/// Rooms of one connection and the cap of a first visit are settings of the engine: [`chat_core::Limits`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ChatSettings {
+    /// The room of connections that speak the tutorial's protocol.
+    pub default_room: RoomId,
+    /// Requests of one connection in the long run; `None`: no limit.
+    pub requests_per_second: Option<NonZeroU32>,
+    /// Requests of one connection at once, after a rest: what a client that was offline sends when it is back.
+    pub requests_burst: NonZeroU32,
+    /// The content of one message, JSON text and attachments together, in bytes.
+    pub content_bytes_max: usize,
+    /// How long a request may take, before it counts as failed for now. The official client's usual wait for an ack is as long.
+    pub request_timeout: Duration,
+}
+
+impl Default for ChatSettings {
+    fn default() -> Self {
+        Self {
+            default_room: RoomId::new("general").expect("a plain name"),
+            requests_per_second: NonZeroU32::new(50),
+            requests_burst: NonZeroU32::new(200).expect("not zero"),
+            content_bytes_max: 64 * 1024,
+            request_timeout: Duration::from_secs(10),
+        }
+    }
+}

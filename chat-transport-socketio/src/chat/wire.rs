@@ -1,0 +1,186 @@
+//! What goes out: entries and answers, encoded. Pure.
+//!
+//! The content of a message is passed on as it was received, byte for byte.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use chat_core::{Bookmark, Bounds, Entry, History, Joined, Kind, Receipt, RoomId};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::content;
+use crate::{Args, Frame, placeholder};
+
+/// The namespace of the chat.
+pub(super) const NAMESPACE: &str = "/";
+/// The tutorial's event, both ways.
+pub(super) const CHAT_MESSAGE: &str = "chat message";
+
+/// What `entry` is in the tutorial's protocol: a `chat message`, or nothing.
+pub(super) fn tutorial_event(entry: &Entry) -> Option<Frame> {
+    let content = Content::of(entry).filter(|_| entry.kind == Kind::Message)?;
+    let args = Args::new().raw(content.json.get()).raw(&entry.position.offset.to_string());
+    Some(Frame::event(NAMESPACE, CHAT_MESSAGE, &args.attach(content.attachments.iter().cloned())))
+}
+
+/// What `entry` is in the full protocol: a `message`, or nothing.
+pub(super) fn full_event(room: &RoomId, entry: &Entry) -> Option<Frame> {
+    if entry.kind != Kind::Message {
+        return None;
+    }
+    let content = Content::of(entry);
+    let args = args(&Message::new(room, entry, content.as_ref()));
+    let attachments = content.map_or(&[][..], |content| content.attachments);
+    Some(Frame::event(NAMESPACE, "message", &args.attach(attachments.iter().cloned())))
+}
+
+/// `history_lost`: what lies between the client's place and `start` is gone.
+pub(super) fn history_lost(room: &RoomId, bounds: &Bounds, start: Bookmark) -> Frame {
+    #[derive(Serialize)]
+    struct Lost<'a> {
+        room: &'a str,
+        pos: String,
+        oldest: u64,
+        head: u64,
+    }
+    let (oldest, head) = ends(bounds);
+    let lost = Lost { room: room.as_str(), pos: start.to_string(), oldest, head };
+    Frame::event(NAMESPACE, "history_lost", &args(&lost))
+}
+
+/// The reply to a request that has nothing to add.
+pub(super) fn done() -> Args {
+    Args::new().raw(r#"{"ok":true}"#)
+}
+
+/// The reply to `join`.
+pub(super) fn joined(joined: &Joined) -> Args {
+    #[derive(Serialize)]
+    struct Reply {
+        ok: bool,
+        pos: String,
+        oldest: u64,
+        head: u64,
+    }
+    let (oldest, head) = ends(&joined.bounds);
+    args(&Reply { ok: true, pos: joined.start.to_string(), oldest, head })
+}
+
+/// The reply to a post, in both protocols.
+pub(super) fn receipt(receipt: &Receipt) -> Args {
+    #[derive(Serialize)]
+    struct Reply {
+        ok: bool,
+        offset: u64,
+        pos: String,
+        at: u64,
+        duplicate: bool,
+    }
+    let Receipt { bookmark, at, duplicate } = receipt;
+    let (offset, at) = (bookmark.offset().get(), at.millis());
+    args(&Reply { ok: true, offset, pos: bookmark.to_string(), at, duplicate: *duplicate })
+}
+
+/// The reply to `history`. The messages share one packet, so their placeholders are counted through.
+pub(super) fn history(room: &RoomId, history: &History) -> Args {
+    #[derive(Serialize)]
+    struct Reply<'a> {
+        ok: bool,
+        messages: Vec<Message<'a>>,
+        oldest: u64,
+        head: u64,
+    }
+    let mut attachments: Vec<Bytes> = Vec::new();
+    let contents: Vec<Option<Content<'_>>> = history
+        .messages
+        .iter()
+        .map(|entry| {
+            let content = Content::of(entry)?.behind(attachments.len());
+            attachments.extend(content.attachments.iter().cloned());
+            Some(content)
+        })
+        .collect();
+    let messages = history.messages.iter().zip(&contents);
+    let messages = messages.map(|(entry, content)| Message::new(room, entry, content.as_ref())).collect();
+    let (oldest, head) = ends(&history.bounds);
+    args(&Reply { ok: true, messages, oldest, head }).attach(attachments)
+}
+
+fn ends(bounds: &Bounds) -> (u64, u64) {
+    (bounds.oldest().get(), bounds.head.offset().get())
+}
+
+fn args(value: &impl Serialize) -> Args {
+    Args::one(value).expect("texts and numbers have a JSON form")
+}
+
+/// `message`, and an element of `history`.
+#[derive(Serialize)]
+struct Message<'a> {
+    room: &'a str,
+    offset: u64,
+    pos: String,
+    id: &'a str,
+    from: From<'a>,
+    /// Null once it was redacted.
+    content: Option<&'a RawValue>,
+    at: u64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    redacted: bool,
+}
+
+#[derive(Serialize)]
+struct From<'a> {
+    id: &'a str,
+    name: &'a str,
+}
+
+impl<'a> Message<'a> {
+    fn new(room: &'a RoomId, entry: &'a Entry, content: Option<&'a Content<'_>>) -> Self {
+        Self {
+            room: room.as_str(),
+            offset: entry.position.offset.get(),
+            pos: entry.bookmark().to_string(),
+            id: entry.key.as_str(),
+            from: From { id: entry.author.id.as_str(), name: entry.author.name.as_str() },
+            content: content.map(|content| &*content.json),
+            at: entry.at.millis(),
+            redacted: content.is_none(),
+        }
+    }
+}
+
+/// Content that no client stumbles over.
+struct Content<'a> {
+    json: Cow<'a, RawValue>,
+    attachments: &'a [Bytes],
+}
+
+impl<'a> Content<'a> {
+    /// `None` where it was redacted. What an application has stored that cannot be sent as it is (no JSON, or placeholders for nothing) is
+    /// sent as a string.
+    fn of(entry: &'a Entry) -> Option<Self> {
+        let body = entry.body.as_ref()?;
+        let is_sound = content::check(&body.text, body.attachments.len()).is_ok();
+        Some(match serde_json::from_str(&body.text) {
+            Ok(json) if is_sound => Self { json: Cow::Borrowed(json), attachments: &body.attachments },
+            _ => Self { json: Cow::Owned(string(&body.text)), attachments: &[] },
+        })
+    }
+
+    /// The same in a packet that has `others` attachments before these.
+    fn behind(self, others: usize) -> Self {
+        if self.attachments.is_empty() || others == 0 {
+            return self;
+        }
+        let text = placeholder::renumber(self.json.get(), |number| number + others as u64);
+        let text = text.expect("it was checked");
+        let json = RawValue::from_string(text).expect("other numbers are as good");
+        Self { json: Cow::Owned(json), ..self }
+    }
+}
+
+fn string(text: &str) -> Box<RawValue> {
+    to_raw_value(text).expect("a string has a JSON form")
+}

@@ -1,0 +1,10 @@
+//! The chat events over real sockets: every row of the wire contract, from the client's side.
+#![allow(clippy::unwrap_used)]
+
+mod client;
+mod connecting;
+mod content;
+mod full;
+mod history;
+mod server;
+mod tutorial;
