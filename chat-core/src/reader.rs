@@ -332,6 +332,8 @@ impl Inner {
             }
             Found::Lost(place) => {
                 seat.cursor.lose(place.bounds, place.at);
+                // Whatever was wrong with the copies on this node, they are not read again in a tight loop.
+                seat.is_stalled = true;
                 Decision::Read
             }
         };
@@ -411,12 +413,12 @@ async fn look_for_more(rooms: &Arc<Rooms>, room: &Arc<Room>, at: Bookmark) -> St
             rooms.note(&room.id, page.head.position);
             Found::Page(page)
         }
-        Fetched::Lost(bounds) if bounds.epoch() == at.epoch() => match bounds.reach_back_to(at.position) {
-            true => Found::Same(at),
-            false => Found::Lost(place::after_loss(rooms, room).await?),
-        },
+        Fetched::Lost(bounds) if at.offset() < bounds.trimmed.offset() => {
+            Found::Lost(place::after_loss(rooms, room).await?)
+        }
+        // Another epoch, or a log that is behind its own past: the room must find out, too.
         Fetched::Lost(_) => {
-            rooms.suspect(&room.id);
+            rooms.doubt(room);
             place::check_again(rooms, room, at).await?.into()
         }
     })

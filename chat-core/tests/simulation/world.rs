@@ -371,7 +371,9 @@ impl World {
     }
 
     fn record(&self, event: Event) {
-        self.trace.lock().unwrap().events.push(event);
+        let mut trace = self.trace.lock().unwrap();
+        trace.events.push(event);
+        assert!(trace.events.len() < 100_000, "seed {} goes round in circles", self.seed);
     }
 
     /// Every actor has its own, so that one more question of one does not change all the others.
