@@ -124,8 +124,8 @@ async fn check(rooms: &Arc<Rooms>, room: &Arc<Room>, claim: Claim) -> StoreResul
 
 /// Checks a claim that nothing in memory confirms. Only the log can refuse it.
 async fn ask_the_log(rooms: &Arc<Rooms>, room: &Arc<Room>, claim: Claim) -> StoreResult<Place> {
-    let bounds = rooms.bounds(&room.id).await?;
-    let found = rooms.bookmark_at(&room.id, &bounds, claim.offset()).await?;
+    let mut bounds = rooms.bounds(&room.id).await?;
+    let found = rooms.bookmark_at(&room.id, &mut bounds, claim.offset()).await?;
     let Some(at) = found.filter(|found| claim.agrees_with(*found)) else {
         return after_loss(rooms, room).await;
     };

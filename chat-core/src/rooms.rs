@@ -357,11 +357,11 @@ impl Rooms {
 
     /// The tail is too far behind to be filled: it begins anew near the head, if the log still agrees with what was shown.
     async fn reload_if_agreed(self: &Arc<Self>, room: &Arc<Room>, seen: Bookmark) -> StoreResult<()> {
-        let bounds = self.bounds(&room.id).await?;
+        let mut bounds = self.bounds(&room.id).await?;
         // What is trimmed cannot be compared; whoever needs it is told that it is gone.
         let can_tell = bounds.epoch() == seen.epoch() && bounds.trimmed.offset() <= seen.offset();
         if can_tell
-            && self.bookmark_at(&room.id, &bounds, seen.offset()).await? != Some(seen)
+            && self.bookmark_at(&room.id, &mut bounds, seen.offset()).await? != Some(seen)
             && !mutated(Mutant::BelieveFingerprint)
         {
             return self.diverged(room, seen).await;
@@ -382,23 +382,28 @@ impl Rooms {
     }
 
     /// What the log, which has `bounds`, has at `offset`: asked now, from no copy. `None` if it is not kept (any more).
+    /// If the room has changed its epoch meanwhile, `bounds` become those that it has now.
     pub(crate) async fn bookmark_at(
         &self,
         room: &RoomId,
-        bounds: &Bounds,
+        bounds: &mut Bounds,
         offset: Offset,
     ) -> StoreResult<Option<Bookmark>> {
-        if offset < bounds.trimmed.offset() || bounds.head.offset() < offset {
-            return Ok(None);
+        loop {
+            if offset < bounds.trimmed.offset() || bounds.head.offset() < offset {
+                return Ok(None);
+            }
+            if let Some(end) = [bounds.trimmed, bounds.head].into_iter().find(|end| end.offset() == offset) {
+                return Ok(Some(end));
+            }
+            let after = Position { epoch: bounds.epoch(), offset: offset.minus(1) };
+            match self.pages.read(room, after, PageLimit { entries: NonZeroU32::MIN, bytes: 0 }).await? {
+                Replay::Page { entries, .. } => return Ok(entries.first().map(Entry::bookmark)),
+                // The bounds of the same moment could not be the same: each turn is a change of the log.
+                Replay::Lost { bounds: now } if now != *bounds => *bounds = now,
+                Replay::Lost { .. } => return Ok(None),
+            }
         }
-        if let Some(end) = [bounds.trimmed, bounds.head].into_iter().find(|end| end.offset() == offset) {
-            return Ok(Some(end));
-        }
-        let after = Position { epoch: bounds.epoch(), offset: offset.minus(1) };
-        Ok(match self.pages.read(room, after, PageLimit { entries: NonZeroU32::MIN, bytes: 0 }).await? {
-            Replay::Page { entries, .. } => entries.first().map(Entry::bookmark),
-            Replay::Lost { bounds } => (bounds.trimmed.offset() == offset).then_some(bounds.trimmed),
-        })
     }
 
     /// The bounds of one room.
