@@ -62,7 +62,7 @@ impl Engine {
                     let shared = place.shared.clone();
                     tokio::spawn(async move {
                         if let Some(link) = upgraded(upgrade, &shared.settings).await {
-                            begin(place, Link::WebSocket(link)).await;
+                            begin(place, Link::WebSocket(*link)).await;
                         }
                     });
                 }

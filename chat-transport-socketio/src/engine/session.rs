@@ -49,8 +49,12 @@ impl Drop for Registration {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all links are WebSockets, and one pointer less is followed a turn"
+)]
 pub(crate) enum Link {
-    WebSocket(Box<WebSocketLink>),
+    WebSocket(WebSocketLink),
     Polling(Box<PollingLink>),
 }
 
@@ -62,7 +66,8 @@ pub(crate) struct Session<A> {
     probe: Option<Box<Probe>>,
     heartbeat: Heartbeat,
     timer: Pin<Box<Sleep>>,
-    armed: bool,
+    /// When the timer rings; none until it is set for the first time. Kept here because most turns need not look at the timer.
+    alarm: Option<Instant>,
     /// Nothing was read for want of appetite.
     held_back: bool,
     state: State,
@@ -105,7 +110,7 @@ impl<A: Application> Session<A> {
             probe: None,
             heartbeat,
             timer,
-            armed: false,
+            alarm: None,
             held_back: false,
             state: State::Open,
         }
@@ -141,17 +146,23 @@ impl<A: Application> Session<A> {
             self.drain(reason);
             return Ok(Turn::Again);
         }
-        if self.timer.is_elapsed() {
-            self.on_time()?;
+        let now = Instant::now();
+        if self.alarm.is_some_and(|alarm| alarm <= now) {
+            self.alarm = None;
+            self.on_time(now)?;
         }
         self.turn_probe(cx);
         let mut again = self.read(cx)?;
 
         let hungry = self.application.appetite() == Appetite::Hungry;
         let work = self.application.poll_work(cx, &mut self.link.writer());
-        if let Work::Close(reason) = work {
-            self.drain(reason);
-            return Ok(Turn::Again);
+        match work {
+            Work::Close(CloseReason::Malformed) => return Err(CloseReason::Malformed),
+            Work::Close(reason) => {
+                self.drain(reason);
+                return Ok(Turn::Again);
+            }
+            Work::Done | Work::WaitsForRoom => {}
         }
         let wrote = self.link.unsent() > 0;
         if let (Some(probe), Link::Polling(polling)) = (&self.probe, &mut self.link)
@@ -229,8 +240,7 @@ impl<A: Application> Session<A> {
         Ok(())
     }
 
-    fn on_time(&mut self) -> Result<(), CloseReason> {
-        let now = Instant::now();
+    fn on_time(&mut self, now: Instant) -> Result<(), CloseReason> {
         if self.probe.as_ref().is_some_and(|probe| probe.until() <= now) {
             self.probe = None;
         }
@@ -254,7 +264,7 @@ impl<A: Application> Session<A> {
             }
             (Request::Upgrade(link), Link::Polling(_)) if self.probe.is_none() => {
                 self.probe =
-                    Some(Box::new(Probe::new(link, Instant::now() + self.settings().upgrade_timeout)));
+                    Some(Box::new(Probe::new(*link, Instant::now() + self.settings().upgrade_timeout)));
                 Ok(())
             }
             // A request that crossed the upgrade, or a second upgrade: dropping it refuses it, the session goes on.
@@ -305,17 +315,15 @@ impl<A: Application> Session<A> {
             self.end(cx, reason);
             return Turn::Again;
         }
-        let drained = self.application.poll_drain(cx, &mut self.link.writer());
-        let wrote = self.link.unsent() > 0;
-        if let Link::Polling(polling) = &mut self.link
-            && drained.is_ready()
-        {
-            polling.control(b"1");
+        let drained = self.application.poll_drain(cx, &mut self.link.writer()).is_ready();
+        if drained && (self.link.unsent() == 0 || self.link.is_waiting()) {
+            self.end(cx, reason);
+            return Turn::Again;
         }
+        let wrote = self.link.unsent() > 0;
         match self.link.poll_flush(cx) {
             Poll::Ready(Err(_)) => self.end(cx, CloseReason::TransportClosed),
-            Poll::Ready(Ok(())) if drained.is_ready() => self.end(cx, reason),
-            Poll::Ready(Ok(())) if wrote && self.link.has_room() => {}
+            Poll::Ready(Ok(())) if wrote && (drained || self.link.has_room()) => {}
             _ => return self.rest(cx, until),
         }
         Turn::Again
@@ -368,15 +376,12 @@ impl<A: Application> Session<A> {
 
     /// Sleeps until `due` at the latest; an earlier alarm is left alone and costs one turn.
     fn rest(&mut self, cx: &mut Context<'_>, due: Instant) -> Turn {
-        if due < self.timer.deadline() || self.timer.is_elapsed() {
+        if self.alarm.is_none_or(|alarm| due < alarm) {
             self.timer.as_mut().reset(due);
-            self.armed = false;
-        }
-        if !self.armed {
+            self.alarm = Some(due);
             if self.timer.as_mut().poll(cx).is_ready() {
                 return Turn::Again;
             }
-            self.armed = true;
         }
         Turn::Rest
     }
@@ -432,6 +437,14 @@ impl Link {
     fn has_room(&self) -> bool {
         match self {
             Self::WebSocket(link) => link.unsent() == 0,
+            Self::Polling(link) => link.is_waiting(),
+        }
+    }
+
+    /// Whether a GET waits to be answered.
+    fn is_waiting(&self) -> bool {
+        match self {
+            Self::WebSocket(_) => false,
             Self::Polling(link) => link.is_waiting(),
         }
     }

@@ -12,7 +12,7 @@ use super::websocket::WebSocketLink;
 
 #[derive(Debug)]
 pub(crate) struct Probe {
-    link: Box<WebSocketLink>,
+    link: WebSocketLink,
     stage: Stage,
     until: Instant,
 }
@@ -33,7 +33,7 @@ pub(crate) enum Probed {
 }
 
 impl Probe {
-    pub(crate) fn new(link: Box<WebSocketLink>, until: Instant) -> Self {
+    pub(crate) fn new(link: WebSocketLink, until: Instant) -> Self {
         Self { link, stage: Stage::Fresh, until }
     }
 
@@ -68,7 +68,7 @@ impl Probe {
         }
     }
 
-    pub(crate) fn into_link(self) -> Box<WebSocketLink> {
+    pub(crate) fn into_link(self) -> WebSocketLink {
         self.link
     }
 }

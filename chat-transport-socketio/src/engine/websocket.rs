@@ -53,6 +53,11 @@ pub(crate) struct WebSocketLink {
     written: usize,
     /// Bytes in `out` which the peer provoked by WebSocket pings.
     unsent_control: usize,
+    /// Nothing more could be read the last time.
+    exhausted: bool,
+    /// What comes is no WebSocket any more.
+    unreadable: bool,
+    intake: Intake,
 }
 
 impl std::fmt::Debug for WebSocketLink {
@@ -79,19 +84,45 @@ impl WebSocketLink {
             .max_write_buffer_size(WRITE_BUFFER_BYTES)
             .max_message_size(Some(settings.max_payload))
             .max_frame_size(Some(settings.max_payload));
-        let frames = WebSocketContext::from_partially_read(ahead.into(), Role::Server, Some(config));
-        Self { frames, stream, out: Vec::new(), written: 0, unsent_control: 0 }
+        let frames = if ahead.is_empty() {
+            WebSocketContext::new(Role::Server, Some(config))
+        } else {
+            // A copy of its own: hyper's whole read buffer would stay alive otherwise.
+            WebSocketContext::from_partially_read(ahead.to_vec(), Role::Server, Some(config))
+        };
+        let intake = Intake { fed: ahead.len() as u64, ..Intake::default() };
+        Self {
+            frames,
+            stream,
+            out: Vec::new(),
+            written: 0,
+            unsent_control: 0,
+            exhausted: false,
+            unreadable: false,
+            intake,
+        }
     }
 
     /// The next packet.
     pub(crate) fn poll_packet(&mut self, cx: &mut Context<'_>) -> Poll<Result<Packet, LinkEnd>> {
+        if self.exhausted
+            && let Stream::Tcp(tcp) = &self.stream
+            && tcp.poll_read_ready(cx).is_pending()
+        {
+            return Poll::Pending;
+        }
         loop {
             if self.unsent_control > UNSENT_CONTROL_BYTES_MAX {
                 ready!(self.poll_flush(cx)).map_err(|_| LinkEnd::Closed)?;
             }
             let before = self.out.len();
-            let read = self.frames.read(&mut Wire { stream: &mut self.stream, out: &mut self.out, cx });
+            let fed = &mut self.intake.fed;
+            let read = self.frames.read(&mut Wire { stream: &mut self.stream, out: &mut self.out, fed, cx });
             self.unsent_control += self.out.len() - before;
+            self.exhausted = false;
+            if let Ok(frame) = &read {
+                self.intake.count(frame.len());
+            }
             return match read {
                 Ok(Frame::Text(text)) => {
                     Poll::Ready(Packet::from_text(Text::from(text)).map_err(|_| LinkEnd::Malformed))
@@ -99,6 +130,11 @@ impl WebSocketLink {
                 Ok(Frame::Binary(bytes)) => Poll::Ready(Ok(Packet::from_binary(bytes))),
                 Ok(_) => continue,
                 Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.exhausted = true;
+                    if self.intake.is_oversized_and_empty() && self.frames.can_write() {
+                        self.frames = WebSocketContext::new(Role::Server, Some(*self.frames.get_config()));
+                        self.intake = Intake::default();
+                    }
                     if self.unsent_control > 0 {
                         // Whether all of it went out or not: the rest is written by the next flush.
                         if let Poll::Ready(Err(_)) = self.poll_flush(cx) {
@@ -115,7 +151,10 @@ impl WebSocketLink {
                     | tungstenite::Error::ConnectionClosed
                     | tungstenite::Error::AlreadyClosed,
                 ) => Poll::Ready(Err(LinkEnd::Closed)),
-                Err(_) => Poll::Ready(Err(LinkEnd::Malformed)),
+                Err(_) => {
+                    self.unreadable = true;
+                    Poll::Ready(Err(LinkEnd::Malformed))
+                }
             };
         }
     }
@@ -162,16 +201,28 @@ impl WebSocketLink {
     /// Begins the closing handshake; to be followed by [`Self::poll_closed`].
     pub(crate) fn start_close(&mut self, cx: &mut Context<'_>, code: CloseCode) {
         let frame = CloseFrame { code, reason: Default::default() };
-        let mut wire = Wire { stream: &mut self.stream, out: &mut self.out, cx };
+        let fed = &mut self.intake.fed;
+        let mut wire = Wire { stream: &mut self.stream, out: &mut self.out, fed, cx };
         // It fails only where the peer has closed already.
         drop(self.frames.close(&mut wire, Some(frame)));
     }
 
-    /// Waits until the peer has taken everything and has closed its side: a socket that is dropped earlier may be reset
+    /// Waits until the peer has taken everything and has closed its side: a socket that is dropped while something unread has come is reset
     /// by the kernel, and the peer would lose what was sent last. What still comes is thrown away.
     pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if ready!(self.poll_flush(cx)).is_err() {
             return Poll::Ready(());
+        }
+        while !self.unreadable {
+            let fed = &mut self.intake.fed;
+            match self.frames.read(&mut Wire { stream: &mut self.stream, out: &mut self.out, fed, cx }) {
+                Ok(Frame::Close(_)) => return Poll::Ready(()),
+                Ok(_) => {}
+                Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Poll::Pending;
+                }
+                Err(_) => self.unreadable = true,
+            }
         }
         if Pin::new(&mut self.stream).poll_shutdown(cx).is_pending() {
             return Poll::Pending;
@@ -211,10 +262,39 @@ impl WebSocketLink {
     }
 }
 
+/// Tells when tungstenite's read buffer is larger than an idle connection's should be, and empty, so that it can be replaced: a large
+/// message would otherwise keep its memory as long as the connection lasts.
+///
+/// The bytes fed are compared with the least that the frames which came out can have taken. If they are equal nothing is left
+/// over. With fragments or wasteful headers they never are, and the large buffer stays.
+#[derive(Default)]
+struct Intake {
+    fed: u64,
+    taken_at_least: u64,
+    oversized: bool,
+}
+
+impl Intake {
+    fn count(&mut self, payload: usize) {
+        let header = match payload {
+            0..=125 => 6,
+            126..=65_535 => 8,
+            _ => 14,
+        };
+        self.taken_at_least += header + payload as u64;
+        self.oversized |= READ_BUFFER_BYTES < payload;
+    }
+
+    fn is_oversized_and_empty(&self) -> bool {
+        self.oversized && self.fed == self.taken_at_least
+    }
+}
+
 /// What tungstenite reads from and writes its own frames (pongs, close) to.
 struct Wire<'a, 'b> {
     stream: &'a mut Stream,
     out: &'a mut Vec<u8>,
+    fed: &'a mut u64,
     cx: &'a mut Context<'b>,
 }
 
@@ -222,7 +302,12 @@ impl Read for Wire<'_, '_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let mut buffer = ReadBuf::new(into);
         match Pin::new(&mut *self.stream).poll_read(self.cx, &mut buffer) {
-            Poll::Ready(result) => result.map(|()| buffer.filled().len()),
+            Poll::Ready(Ok(())) => {
+                let read = buffer.filled().len();
+                *self.fed += read as u64;
+                Ok(read)
+            }
+            Poll::Ready(Err(error)) => Err(error),
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
     }

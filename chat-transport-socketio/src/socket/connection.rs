@@ -59,6 +59,13 @@ enum Running {
     Other(Handling<()>),
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ran {
+    AllItCould,
+    /// What was read ahead is handled when the peer has taken the answers before.
+    UntilTheOutboxWasFull,
+}
+
 impl Connection {
     pub(crate) fn new(shared: Arc<Shared>, opening: Opening) -> Self {
         let connect_by = Some(Instant::now() + shared.limits.connect_timeout);
@@ -85,27 +92,26 @@ impl Connection {
     }
 
     /// Lets handlers run, one after another, until one has to wait or nothing is left to do.
-    fn run(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
+    fn run(&mut self, cx: &mut Context<'_>) -> Result<Ran, CloseReason> {
         for _ in 0..HANDLERS_A_POLL {
             self.take_wishes();
             if self.running.is_some() {
                 if self.poll_running(cx).is_pending() {
-                    return Ok(());
+                    return Ok(Ran::AllItCould);
                 }
             } else if let Some((socket, reason)) = self.departed.pop() {
                 self.running = socket.served().disconnect(&socket, reason).map(Running::Other);
             } else if self.outbox.is_over_bound() {
-                // Its answers would only pile up. It goes on when the client has taken what waits.
-                return Ok(());
+                return Ok(Ran::UntilTheOutboxWasFull);
             } else if let Some(packet) = self.ahead.pop_front() {
                 self.ahead_bytes -= cost(&packet);
                 self.handle(packet)?;
             } else {
-                return Ok(());
+                return Ok(Ran::AllItCould);
             }
         }
         cx.waker().wake_by_ref();
-        Ok(())
+        Ok(Ran::AllItCould)
     }
 
     fn poll_running(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -308,17 +314,18 @@ impl Application for Connection {
             self.doomed = true;
             return Work::Close(CloseReason::ConnectTimeout);
         }
-        if let Err(reason) = self.run(cx) {
-            return Work::Close(reason);
+        loop {
+            let ran = match self.run(cx) {
+                Ok(ran) => ran,
+                Err(reason) => return Work::Close(reason),
+            };
+            if !self.outbox.drain(writer, None) {
+                return Work::WaitsForRoom;
+            }
+            if ran == Ran::AllItCould {
+                return self.pull(cx, writer);
+            }
         }
-        let held_up = self.outbox.is_over_bound();
-        if !self.outbox.drain(writer, None) {
-            return Work::WaitsForRoom;
-        }
-        if held_up {
-            cx.waker().wake_by_ref();
-        }
-        self.pull(cx, writer)
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>, writer: &mut Writer<'_>) -> Poll<()> {
