@@ -103,11 +103,10 @@ impl From<StoreError> for Problem {
     /// All of them pass: also what is corrupt is put right one day, and until then the client keeps its message.
     /// Which store it is and what ails it is the operator's business.
     fn from(error: StoreError) -> Self {
-        if let StoreError::Corrupt { .. } = &error {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the store holds something that cannot be understood"
-            );
+        let cause = &error as &dyn std::error::Error;
+        match &error {
+            StoreError::Corrupt { .. } => tracing::error!(error = cause, "a request failed"),
+            _ => tracing::debug!(error = cause, "a request failed for now"),
         }
         Self::new(Code::Unavailable, "messages cannot be stored or read now; try again with the same id")
     }

@@ -15,7 +15,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use crate::server::Server;
 
 /// No wait in these tests is meant to come near to it.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Client {
     socket: WebSocketStream<TcpStream>,
@@ -170,6 +170,11 @@ impl Client {
             }
             assert!(self.receive().await, "closed before the answer");
         }
+    }
+
+    /// Whether the answer to a request has come.
+    pub(crate) fn has_answer(&self, wanted: u64) -> bool {
+        self.received.iter().any(|received| matches!(received, Received::Ack { id, .. } if *id == wanted))
     }
 
     /// The next packet of any kind.

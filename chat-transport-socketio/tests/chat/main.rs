@@ -6,5 +6,8 @@ mod connecting;
 mod content;
 mod full;
 mod history;
+mod load;
+mod outage;
 mod server;
+mod store;
 mod tutorial;

@@ -11,6 +11,7 @@ use chat_core::{
 };
 use chat_transport_socketio::SocketIo;
 use chat_transport_socketio::chat::{self, ChatSettings};
+use chat_transport_socketio::engine::Settings;
 use tokio::net::TcpListener;
 
 pub(crate) struct Server {
@@ -43,11 +44,15 @@ impl Server {
     ) -> Self {
         let chat = chat.start().await.unwrap();
         let namespace = chat::namespace(chat.clone(), settings);
-        let io = SocketIo::builder().connect_timeout(connect_timeout).namespace("/", namespace).build();
+        // These clients do not pong while they do not read, and the machine may be busy.
+        let heartbeat = Settings::default().ping_interval(Duration::from_secs(600));
+        let io = SocketIo::builder().settings(heartbeat).connect_timeout(connect_timeout);
+        let io = io.namespace("/", namespace).build();
         let app = Router::new().nest_service("/socket.io", io.router());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(chat_transport_socketio::serve(listener, app, std::future::pending()));
+        let http = chat_transport_socketio::Server::new().head_timeout(Duration::from_secs(60));
+        tokio::spawn(http.run(listener, app, std::future::pending()));
         Self { address, chat }
     }
 
