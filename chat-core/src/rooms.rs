@@ -24,7 +24,7 @@ use crate::limits::Limits;
 use crate::log::{MessageLog, PageLimit, Replay};
 use crate::mutants::{Mutant, mutated};
 use crate::page::Pages;
-use crate::position::{Bookmark, Bounds, Offset, Position};
+use crate::position::{Bookmark, Bounds, Epoch, Offset, Position};
 use crate::published::Published;
 use crate::room::{Effect, Room};
 use crate::suspicion::Suspicion;
@@ -329,6 +329,10 @@ impl Rooms {
         };
         match self.pages.read(&room.id, after, limit).await? {
             Replay::Lost { .. } => self.reload_if_agreed(room, seen).await,
+            // Before the first entry every epoch reads alike: another node has renewed it, and this tail has nothing to lose.
+            Replay::Page { head, .. } if head.epoch() != seen.epoch() && seen.epoch() != Epoch::UNWRITTEN => {
+                self.reload_if_agreed(room, seen).await
+            }
             Replay::Page { entries, head } => {
                 // What the log is known to have had it must still have; and the entry at the head must be the same.
                 let agreed = (known <= head.offset()
