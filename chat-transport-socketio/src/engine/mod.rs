@@ -42,6 +42,7 @@ mod application;
 mod handle;
 mod handshake;
 mod heartbeat;
+mod link;
 mod origin;
 mod packet;
 mod polling;

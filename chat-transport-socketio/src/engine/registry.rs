@@ -11,6 +11,29 @@ use tokio::sync::Notify;
 
 use super::CloseReason;
 use super::handle::Handle;
+use super::settings::Settings;
+
+/// What all connections of an engine share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) registry: Registry,
+}
+
+/// A session's place in the registry; it is given back on drop, also when the task panics or never starts.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) sid: Sid,
+    pub(crate) handle: Arc<Handle>,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.handle.end();
+        self.shared.registry.remove(self.sid);
+    }
+}
 
 /// A session id: 128 random bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

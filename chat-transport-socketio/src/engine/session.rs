@@ -4,59 +4,25 @@
 //! the last one. What packets look like is in `packet.rs` and `writer.rs`, when to ping in `heartbeat.rs`.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::application::{Appetite, Application, CloseReason, Work};
-use super::handle::{Handle, Request};
+use super::handle::Request;
 use super::heartbeat::{Beat, Heartbeat};
+use super::link::Link;
 use super::packet::Packet;
-use super::polling::PollingLink;
-use super::registry::{On, Registry, Sid};
+use super::registry::{On, Registration};
 use super::settings::Settings;
 use super::upgrade::{Probe, Probed};
-use super::websocket::{LinkEnd, WebSocketLink};
-use super::writer::Writer;
+use super::websocket::LinkEnd;
 
 /// Packets that are read before the application may write and others get their turn.
 const READS_A_TURN: usize = 32;
 /// Turns before other tasks of this thread get theirs.
 const TURNS_A_POLL: usize = 8;
-
-/// What all connections of an engine share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) settings: Settings,
-    pub(crate) registry: Registry,
-}
-
-/// A session's place in the registry; it is given back on drop, also when the task panics or never starts.
-#[derive(Debug)]
-pub(crate) struct Registration {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) sid: Sid,
-    pub(crate) handle: Arc<Handle>,
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
-        self.handle.end();
-        self.shared.registry.remove(self.sid);
-    }
-}
-
-#[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all links are WebSockets, and one pointer less is followed a turn"
-)]
-pub(crate) enum Link {
-    WebSocket(WebSocketLink),
-    Polling(Box<PollingLink>),
-}
 
 pub(crate) struct Session<A> {
     place: Registration,
@@ -405,58 +371,6 @@ impl<A: Application> Future for Session<A> {
     }
 }
 
-impl Link {
-    fn poll_packet(&mut self, cx: &mut Context<'_>) -> Poll<Result<Packet, LinkEnd>> {
-        match self {
-            Self::WebSocket(link) => link.poll_packet(cx),
-            Self::Polling(link) => link.poll_packet(cx),
-        }
-    }
-
-    fn writer(&mut self) -> Writer<'_> {
-        match self {
-            Self::WebSocket(link) => link.writer(),
-            Self::Polling(link) => link.writer(),
-        }
-    }
-
-    fn control(&mut self, packet: &[u8]) {
-        match self {
-            Self::WebSocket(link) => link.control(packet),
-            Self::Polling(link) => link.control(packet),
-        }
-    }
-
-    fn unsent(&self) -> usize {
-        match self {
-            Self::WebSocket(link) => link.unsent(),
-            Self::Polling(link) => link.unsent(),
-        }
-    }
-
-    fn has_room(&self) -> bool {
-        match self {
-            Self::WebSocket(link) => link.unsent() == 0,
-            Self::Polling(link) => link.is_waiting(),
-        }
-    }
-
-    /// Whether a GET waits to be answered.
-    fn is_waiting(&self) -> bool {
-        match self {
-            Self::WebSocket(_) => false,
-            Self::Polling(link) => link.is_waiting(),
-        }
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
-        match self {
-            Self::WebSocket(link) => link.poll_flush(cx).map_err(|_| LinkEnd::Closed),
-            Self::Polling(link) => link.flush(),
-        }
-    }
-}
-
 /// The first packet of a session.
 fn opening(place: &Registration, link: &Link) -> String {
     let settings = &place.shared.settings;
@@ -471,4 +385,17 @@ fn opening(place: &Registration, link: &Link) -> String {
         settings.ping_timeout.as_millis(),
         settings.max_payload,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::socket::Connection;
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        // Thousands of these wait side by side: what is rare is boxed, and there is one timer.
+        let bytes = size_of::<Session<Connection>>();
+        assert!(bytes <= 1024, "a session takes {bytes} bytes");
+    }
 }

@@ -18,6 +18,8 @@ mod source;
 
 pub use args::Args;
 pub use broadcast::Broadcast;
+#[cfg(test)]
+pub(crate) use connection::Connection;
 pub use event::{Accept, Ack, Answer, Auth, DisconnectReason, Event, Refusal};
 pub use frame::Frame;
 pub use id::SocketId;
