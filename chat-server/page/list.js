@@ -23,6 +23,7 @@ export class List {
   #previous = undefined;
   #scrollDue = false;
   #following = true;
+  #top = 0;
 
   /** `actions`: `retry(id)` and `edit(id)`, for drafts that were refused. `me`: the public id of this guest, if it is known. */
   constructor({ list, scroller, newest, empty, me, actions }) {
@@ -170,8 +171,14 @@ export class List {
 
   #scrolled() {
     const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
-    this.#following = scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX;
-    if (this.#following) this.#newest.hidden = true;
+    if (scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX) {
+      this.#following = true;
+      this.#newest.hidden = true;
+    } else if (scrollTop < this.#top) {
+      // Only somebody who scrolls up stops following; that the list has grown meanwhile says nothing.
+      this.#following = false;
+    }
+    this.#top = scrollTop;
   }
 }
 
