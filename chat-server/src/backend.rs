@@ -1,0 +1,55 @@
+//! Opens the store that the configuration names: the only place that knows which ones are compiled in.
+
+use std::pin::Pin;
+
+use chat_core::{Backends, MemoryStore};
+
+use crate::config::{Keep, StoreUrl};
+
+/// An open store.
+pub(crate) struct Opened {
+    pub(crate) backends: Backends,
+    /// Finishes what is queued and closes the files; to be awaited last, when nothing uses the store any more.
+    pub(crate) close: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+/// Why the store cannot be used. The message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[cfg(feature = "sqlite")]
+    #[error(transparent)]
+    Sqlite(#[from] chat_store_sqlite::ConnectError),
+    #[cfg(not(feature = "sqlite"))]
+    #[error("{} needs SQLite, which is not compiled into this server: choose --store memory:", .0.display())]
+    NotCompiledIn(std::path::PathBuf),
+}
+
+/// Opens the store at `url`. The memory store keeps everything as long as it lives, so `keep` does not concern it.
+pub(crate) async fn open(url: &StoreUrl, keep: &Keep) -> Result<Opened, OpenError> {
+    match url {
+        StoreUrl::Memory => {
+            Ok(Opened { backends: Backends::from_store(MemoryStore::new()), close: Box::pin(async {}) })
+        }
+        #[cfg(feature = "sqlite")]
+        StoreUrl::Sqlite(path) => {
+            let mut options = chat_store_sqlite::SqliteOptions::new(path).keep_keys_for(keep.keys);
+            if let Some(age) = keep.age_max {
+                options = options.retain_for(age);
+            }
+            if let Some(entries) = keep.messages_max {
+                options = options.room_entries_max(u64::from(entries.get()));
+            }
+            let store = options.connect().await?;
+            let closing = store.clone();
+            Ok(Opened {
+                backends: Backends::from_store(store),
+                close: Box::pin(async move { closing.close().await }),
+            })
+        }
+        #[cfg(not(feature = "sqlite"))]
+        StoreUrl::Sqlite(path) => {
+            let _ = keep;
+            Err(OpenError::NotCompiledIn(path.clone()))
+        }
+    }
+}

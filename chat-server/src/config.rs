@@ -1,0 +1,298 @@
+//! What the server is told to do: every setting as a checked value, with its default.
+//!
+//! A pure function of the command line, the environment and the configuration file; which of them wins is decided in `settings.rs`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::settings::{Given, Refused};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// A message sent again must be recognised for at least this long.
+const KEEP_KEYS_DAYS_MIN: u32 = 7;
+/// More than a lifetime; keeps every sum of times far from overflowing.
+const DAYS_MAX: u32 = 100_000;
+
+/// The checked configuration. Zero in a setting for which zero means "no limit" is `None` here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Config {
+    pub(crate) listen: SocketAddr,
+    pub(crate) store: StoreUrl,
+    pub(crate) public_url: Option<String>,
+    pub(crate) origins: Origins,
+    pub(crate) requests_per_second: Option<NonZeroU32>,
+    pub(crate) first_visit_max: Option<NonZeroU32>,
+    pub(crate) keep: Keep,
+    pub(crate) log: Log,
+}
+
+/// Where messages are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StoreUrl {
+    Memory,
+    Sqlite(PathBuf),
+}
+
+/// Which other sites' pages may connect; the server's own always may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origins {
+    Any,
+    Listed(Vec<String>),
+}
+
+/// How long things are kept. `None`: for ever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Keep {
+    pub(crate) messages_max: Option<NonZeroU32>,
+    pub(crate) age_max: Option<Duration>,
+    pub(crate) keys: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Log {
+    /// A list of directives as `tracing_subscriber::EnvFilter` takes it, already checked.
+    pub(crate) filter: String,
+    pub(crate) format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Config {
+    /// Reads and checks all settings. `arguments` begins with the program's name.
+    pub(crate) fn read(
+        arguments: &[String],
+        variable: impl Fn(&str) -> Option<String>,
+        read_file: impl Fn(&Path) -> std::io::Result<String>,
+    ) -> Result<Self, Refused> {
+        let given = Given::gather(arguments, variable, read_file)?;
+        Ok(Self {
+            listen: given.read("listen", SocketAddr::from((Ipv4Addr::LOCALHOST, 3000)), address)?,
+            store: given.read("store", StoreUrl::default(), store)?,
+            public_url: given.read("public-url", None, |text| site(text).map(Some))?,
+            origins: origins(given.read_all("origin", origin)?),
+            requests_per_second: given.read("requests-per-second", NonZeroU32::new(50), limit)?,
+            first_visit_max: given.read("first-visit", None, limit)?,
+            keep: Keep {
+                messages_max: given.read("keep-messages", None, limit)?,
+                age_max: given
+                    .read("keep-days", None, |text| Ok(days(text, 0)?.map(|days| DAY * days.get())))?,
+                keys: given.read("keep-keys-days", DAY * KEEP_KEYS_DAYS_MIN, |text| {
+                    Ok(days(text, KEEP_KEYS_DAYS_MIN)?.map_or(Duration::ZERO, |days| DAY * days.get()))
+                })?,
+            },
+            log: Log {
+                filter: given.read("log", "info".to_owned(), log_filter)?,
+                format: given.read("log-format", LogFormat::Text, log_format)?,
+            },
+        })
+    }
+}
+
+impl Default for StoreUrl {
+    /// The best that is compiled in.
+    fn default() -> Self {
+        if cfg!(feature = "sqlite") { Self::Sqlite(PathBuf::from("chat.db")) } else { Self::Memory }
+    }
+}
+
+/// `ADDR:PORT`, or a port alone for this machine only.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse() {
+        return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    }
+    if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse().ok()) {
+        return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    }
+    text.parse().map_err(|_| match text.parse::<IpAddr>() {
+        Ok(address) => format!("the port is missing; write {}", SocketAddr::new(address, 3000)),
+        Err(_) => {
+            "write an address and a port, such as 127.0.0.1:3000 or 0.0.0.0:3000, or a port alone".to_owned()
+        }
+    })
+}
+
+fn store(text: &str) -> Result<StoreUrl, String> {
+    const COMPILED_IN: &str = if cfg!(feature = "sqlite") { "sqlite:PATH or memory:" } else { "memory:" };
+    match text.split_once(':') {
+        Some(("memory", "")) => Ok(StoreUrl::Memory),
+        Some(("sqlite", "")) => Err("the path is missing; write sqlite:chat.db".to_owned()),
+        // Both spellings with slashes are in use: sqlite://chat.db is relative, sqlite:///var/chat.db absolute.
+        Some(("sqlite", path)) if cfg!(feature = "sqlite") => {
+            Ok(StoreUrl::Sqlite(PathBuf::from(path.strip_prefix("//").unwrap_or(path))))
+        }
+        Some((scheme @ ("sqlite" | "redis" | "rediss"), _)) => {
+            Err(format!("{scheme} is not compiled into this server; it has {COMPILED_IN}"))
+        }
+        _ => Err(format!("write {COMPILED_IN}")),
+    }
+}
+
+/// A number, with 0 for "no limit".
+fn limit(text: &str) -> Result<Option<NonZeroU32>, String> {
+    let number: u32 = text.parse().map_err(|_| format!("write a whole number from 0 to {}", u32::MAX))?;
+    Ok(NonZeroU32::new(number))
+}
+
+fn days(text: &str, min: u32) -> Result<Option<NonZeroU32>, String> {
+    match text.parse::<u32>() {
+        Ok(number) if (min..=DAYS_MAX).contains(&number) => Ok(NonZeroU32::new(number)),
+        _ => Err(format!("write a whole number of days from {min} to {DAYS_MAX}")),
+    }
+}
+
+/// An address of the web without a path, as a browser names it in `Origin`.
+fn site(text: &str) -> Result<String, String> {
+    let wanted = || {
+        "write it as a browser names it, such as https://chat.example.org or http://localhost:8080".to_owned()
+    };
+    let text = text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
+    let (scheme, host) = text.split_once("://").ok_or_else(wanted)?;
+    let host_is_plain = !host.is_empty()
+        && host.chars().all(|character| character.is_ascii_alphanumeric() || ".-:[]_".contains(character));
+    if matches!(scheme, "http" | "https") && host_is_plain { Ok(text) } else { Err(wanted()) }
+}
+
+/// A site, or `*` for any (`None`).
+fn origin(text: &str) -> Result<Option<String>, String> {
+    if text == "*" { Ok(None) } else { site(text).map(Some) }
+}
+
+fn origins(given: Vec<Option<String>>) -> Origins {
+    given.into_iter().collect::<Option<Vec<_>>>().map_or(Origins::Any, Origins::Listed)
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => {
+            Err("write error, warn, info, debug or trace, or a list such as info,chat_core=debug".to_owned())
+        }
+    }
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("write text or json".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(arguments: &[&str]) -> Result<Config, String> {
+        let arguments: Vec<String> =
+            ["chat-server"].iter().chain(arguments).map(|text| (*text).to_owned()).collect();
+        Config::read(&arguments, |_| None, |_| panic!("no file was named"))
+            .map_err(|refused| refused.to_string())
+    }
+
+    fn refused(arguments: &[&str]) -> String {
+        read(arguments).expect_err("it is refused")
+    }
+
+    #[test]
+    fn without_any_setting_the_server_is_for_this_machine_and_keeps_everything() {
+        let config = read(&[]).unwrap();
+        assert_eq!(config.listen, "127.0.0.1:3000".parse().unwrap());
+        assert_eq!(config.store, StoreUrl::default());
+        assert_eq!(config.origins, Origins::Listed(Vec::new()));
+        assert_eq!(config.requests_per_second, NonZeroU32::new(50));
+        assert_eq!(config.keep, Keep { messages_max: None, age_max: None, keys: DAY * 7 });
+        assert_eq!(config.log, Log { filter: "info".to_owned(), format: LogFormat::Text });
+    }
+
+    #[test]
+    fn a_port_alone_is_open_to_this_machine_only() {
+        assert_eq!(read(&["--listen", "4000"]).unwrap().listen, "127.0.0.1:4000".parse().unwrap());
+        assert_eq!(read(&["--listen", "localhost:4000"]).unwrap().listen, "127.0.0.1:4000".parse().unwrap());
+        assert_eq!(read(&["--listen", "0.0.0.0:80"]).unwrap().listen, "0.0.0.0:80".parse().unwrap());
+        assert_eq!(read(&["--listen", "[::1]:80"]).unwrap().listen, "[::1]:80".parse().unwrap());
+    }
+
+    #[test]
+    fn an_address_without_a_port_is_answered_with_one_that_has_it() {
+        assert!(refused(&["--listen", "0.0.0.0"]).ends_with("the port is missing; write 0.0.0.0:3000"));
+        assert!(refused(&["--listen", "::1"]).ends_with("the port is missing; write [::1]:3000"));
+        assert!(refused(&["--listen", "70000"]).contains("such as 127.0.0.1:3000"));
+    }
+
+    #[test]
+    fn a_store_is_chosen_by_its_url() {
+        assert_eq!(read(&["--store", "memory:"]).unwrap().store, StoreUrl::Memory);
+        #[cfg(feature = "sqlite")]
+        for (url, path) in [
+            ("sqlite:chat.db", "chat.db"),
+            ("sqlite:/var/chat.db", "/var/chat.db"),
+            ("sqlite://chat.db", "chat.db"),
+            ("sqlite:///var/chat.db", "/var/chat.db"),
+        ] {
+            assert_eq!(read(&["--store", url]).unwrap().store, StoreUrl::Sqlite(path.into()), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_store_that_is_not_compiled_in_is_named() {
+        assert!(
+            refused(&["--store", "redis://localhost"]).contains("redis is not compiled into this server")
+        );
+        assert!(refused(&["--store", "chat.db"]).contains("memory:"));
+        assert!(refused(&["--store", "sqlite:"]).contains("the path is missing"));
+    }
+
+    #[test]
+    fn zero_means_no_limit() {
+        let config =
+            read(&["--requests-per-second=0", "--first-visit=0", "--keep-messages=0", "--keep-days=0"])
+                .unwrap();
+        assert_eq!(config.requests_per_second, None);
+        assert_eq!(
+            (config.first_visit_max, config.keep.messages_max, config.keep.age_max),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn keys_are_kept_for_at_least_seven_days() {
+        assert!(refused(&["--keep-keys-days=6"]).contains("from 7 to"));
+        assert_eq!(read(&["--keep-keys-days=30"]).unwrap().keep.keys, DAY * 30);
+    }
+
+    #[test]
+    fn an_origin_is_taken_as_a_browser_names_it() {
+        let config =
+            read(&["--origin", "https://Example.org/", "--origin", "http://localhost:8080"]).unwrap();
+        let listed = ["https://example.org", "http://localhost:8080"].map(str::to_owned).to_vec();
+        assert_eq!(config.origins, Origins::Listed(listed));
+        assert_eq!(
+            read(&["--origin", "https://example.org", "--origin", "*"]).unwrap().origins,
+            Origins::Any
+        );
+        for wrong in ["example.org", "https://example.org/chat", "ftp://example.org", "https://"] {
+            assert!(refused(&["--origin", wrong]).contains("such as https://chat.example.org"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused_with_what_would_be_right() {
+        for (arguments, part) in [
+            (["--requests-per-second", "-1"], "whole number"),
+            (["--requests-per-second", "many"], "whole number"),
+            (["--keep-days", "1.5"], "whole number of days"),
+            (["--log", "loud=quiet=1"], "write error, warn, info"),
+            (["--log-format", "xml"], "write text or json"),
+            (["--public-url", "chat"], "such as https://chat.example.org"),
+        ] {
+            let message = refused(&arguments);
+            assert!(message.contains(part), "{message}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The server as a whole: opens the store, wires engine, transport and page together, and takes them down in the right order.
+//!
+//! The parts are elsewhere: what a client may say in `chat-transport-socketio`, what happens to a message in `chat-core`.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use axum::Router;
+use chat_core::{Chat, Limits, StoreError};
+use chat_transport_socketio::SocketIo;
+use chat_transport_socketio::chat::{self, ChatSettings};
+use chat_transport_socketio::engine::{Origins, Settings};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::backend::{self, OpenError, Opened};
+use crate::config::{self, Config, StoreUrl};
+use crate::{assets, health};
+
+/// What a connection may take to hand out its last answers. A long-polling client that is between two requests cannot be told: this is then
+/// how long the stop waits for it.
+const CLOSE_CONNECTION_WITHIN: Duration = Duration::from_secs(2);
+/// All connections together, a little more than one.
+const LEAVE_WITHIN: Duration = Duration::from_secs(3);
+/// The store's last commit may wait for a disk. With the above, less than the patience of supervisors (commonly 10 s or more).
+const CLOSE_STORE_WITHIN: Duration = Duration::from_secs(4);
+/// Requests at once, as a multiple of those in a second.
+const BURST: NonZeroU32 = NonZeroU32::new(4).expect("not zero");
+
+/// Why the server did not start, or could not go on. The message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("the runtime cannot be started")]
+    Runtime(#[source] io::Error),
+    #[error("signals cannot be listened for")]
+    Signals(#[source] io::Error),
+    #[error("{0} is already in use: stop what listens there, or choose another port with --listen")]
+    InUse(SocketAddr),
+    #[error("listening on {0} is not allowed: choose a port above 1023 with --listen")]
+    NotAllowed(SocketAddr),
+    #[error("{0} is not an address of this machine: choose another one with --listen")]
+    NotHere(SocketAddr),
+    #[error("cannot listen on {0}")]
+    Listen(SocketAddr, #[source] io::Error),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("the store cannot be used")]
+    Store(#[from] StoreError),
+}
+
+/// Takes the address that clients will connect to.
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => StartError::InUse(address),
+        io::ErrorKind::PermissionDenied => StartError::NotAllowed(address),
+        io::ErrorKind::AddrNotAvailable => StartError::NotHere(address),
+        _ => StartError::Listen(address, error),
+    })
+}
+
+/// Serves until `stop` completes, then lets go of clients, finishes posts and closes the store, within a bounded time.
+pub(crate) async fn run(
+    listener: TcpListener,
+    config: Config,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), StartError> {
+    let Opened { backends, close } = backend::open(&config.store, &config.keep).await?;
+    let chat = Chat::builder(backends).limits(limits(&config)).start().await?;
+    let io = transport(&config, &chat);
+    let app = Router::new()
+        .nest_service("/socket.io", io.router())
+        .merge(assets::router())
+        .merge(health::router(chat.clone()));
+    announce(&listener, &config);
+
+    // Both must hear it: the accept loop, and the connections that have left it by becoming WebSockets.
+    let (stopping, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        stop.await;
+        stopping.send_replace(true);
+    });
+    let accepting = chat_transport_socketio::serve(listener, app, asked(stopped.clone()));
+    let leaving = async {
+        asked(stopped).await;
+        if !io.shutdown(LEAVE_WITHIN).await {
+            tracing::warn!("some clients did not leave in time; they are cut off");
+        }
+    };
+    tokio::join!(accepting, leaving);
+
+    let closed = tokio::time::timeout(CLOSE_STORE_WITHIN, async {
+        chat.shutdown().await;
+        close.await;
+    });
+    match closed.await {
+        Ok(()) => tracing::info!("stopped"),
+        // Nothing acknowledged is in danger: what is not stored yet has not been answered.
+        Err(_) => {
+            tracing::warn!("stopped before the store had finished; posts under way were not acknowledged")
+        }
+    }
+    Ok(())
+}
+
+async fn asked(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is as good a reason to stop.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+fn limits(config: &Config) -> Limits {
+    let mut limits = Limits::default();
+    limits.first_visit_entries_max = config.first_visit_max.map(|entries| u64::from(entries.get()));
+    limits
+}
+
+fn transport(config: &Config, engine: &Chat) -> SocketIo {
+    let origins = match &config.origins {
+        config::Origins::Any => Origins::Any,
+        // Behind a proxy the server's own name is not the one that browsers know.
+        config::Origins::Listed(listed) => {
+            Origins::SameAnd(listed.iter().chain(&config.public_url).cloned().collect())
+        }
+    };
+    let mut events = ChatSettings::default();
+    events.requests_per_second = config.requests_per_second;
+    if let Some(pace) = config.requests_per_second {
+        events.requests_burst = pace.saturating_mul(BURST);
+    }
+    let namespace = chat::namespace(engine.clone(), events);
+    let settings = Settings::default().origins(origins).close_timeout(CLOSE_CONNECTION_WITHIN);
+    SocketIo::builder().settings(settings).namespace("/", namespace).build()
+}
+
+/// Says where the chat is to be found: to people on standard output, to machines in the log.
+fn announce(listener: &TcpListener, config: &Config) {
+    let address = listener.local_addr().unwrap_or(config.listen);
+    let url = config.public_url.clone().unwrap_or_else(|| {
+        // A browser on this machine finds it under this name, whichever of its addresses the server listens on.
+        let local = address.ip().is_loopback() || address.ip().is_unspecified();
+        if local { format!("http://localhost:{}", address.port()) } else { format!("http://{address}") }
+    });
+    let kept = match &config.store {
+        StoreUrl::Memory => "in memory only: they are gone when it stops".to_owned(),
+        StoreUrl::Sqlite(path) => format!("in {}", path.display()),
+    };
+    // Nobody may be listening on standard output; that is no reason not to serve.
+    let _ = writeln!(io::stdout(), "The chat is at {url} and keeps its messages {kept}.");
+    tracing::info!(%address, %url, "serving");
+    if !assets::has_client() {
+        tracing::warn!(
+            "built without the official Socket.IO client: the page cannot connect, other clients can"
+        );
+    }
+}
