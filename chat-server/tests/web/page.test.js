@@ -1,0 +1,264 @@
+// The page in a real browser: what people see when the network, the tab or the server fails them.
+//
+// CHAT_SCREENSHOTS=FOLDER keeps pictures of it.
+
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+
+import { newUser, startBrowser } from './support/browser.js';
+import { FullClient } from './support/full.js';
+import { startServer } from './support/server.js';
+import { until } from './support/until.js';
+
+/** A user at the page. */
+async function visit(browser, server, options) {
+  const user = await newUser(browser, options);
+  user.page = await user.profile.newPage();
+  await user.page.goto(server.url);
+  return user;
+}
+
+async function say(page, text) {
+  await page.fill('#input', text);
+  await page.press('#input', 'Enter');
+}
+
+const texts = (page) => page.$$eval('#messages .text', (items) => items.map((item) => item.textContent));
+const state = (page) => page.getAttribute('#state', 'data-state');
+/** What is shown as sent: in the room, or known to be stored. */
+const settled = (page) => page.$$eval('#messages .message:not(.waiting):not(.failed) .text', (items) => items.map((item) => item.textContent));
+
+async function shows(page, expected) {
+  let shown;
+  await until(async () => {
+    shown = await settled(page);
+    return shown.length === expected.length && (await texts(page)).length === expected.length;
+  }, () => `${JSON.stringify(expected)} is shown; it shows ${JSON.stringify(shown)}`, 30_000);
+  assert.deepEqual(shown, expected);
+}
+
+function isIn(page, name) {
+  return until(async () => (await state(page)) === name, `the page is ${name}`, 60_000);
+}
+
+async function picture(page, name) {
+  if (process.env.CHAT_SCREENSHOTS) await page.screenshot({ path: join(process.env.CHAT_SCREENSHOTS, `${name}.png`) });
+}
+
+test('two people chat, and each sees every message once and in one order', async (t) => {
+  const server = await startServer(t);
+  const browser = await startBrowser(t);
+  const [ada, bob] = [await visit(browser, server), await visit(browser, server, { colorScheme: 'dark', viewport: { width: 390, height: 780 } })];
+  await isIn(ada.page, 'online');
+  await isIn(bob.page, 'online');
+  await picture(ada.page, 'empty');
+  await say(ada.page, 'Is the train running today?');
+  await shows(bob.page, ['Is the train running today?']);
+  await say(bob.page, 'It is, and I am in it');
+  const both = ['Is the train running today?', 'It is, and I am in it'];
+  await shows(ada.page, both);
+  await shows(bob.page, both);
+  assert.deepEqual(await ada.page.$$eval('#messages .own .text', (items) => items.map((item) => item.textContent)), [both[0]]);
+  await picture(ada.page, 'chat-light');
+  await picture(bob.page, 'chat-dark-phone');
+  assert.deepEqual([...ada.errors, ...bob.errors], []);
+});
+
+test('what people write is text, never markup', async (t) => {
+  const server = await startServer(t);
+  const browser = await startBrowser(t);
+  const ada = await visit(browser, server);
+  const text = '<img src=x onerror="document.title=\'hacked\'"><b>bold</b> & \u202e text';
+  await say(ada.page, text);
+  await shows(ada.page, [text]);
+  assert.equal(await ada.page.$('#messages img, #messages b'), null);
+  assert.equal(await ada.page.title(), 'general');
+});
+
+test('a message shows at once and waits while there is no network, survives a reload and is delivered once', async (t) => {
+  const server = await startServer(t);
+  const browser = await startBrowser(t);
+  const [ada, bob] = [await visit(browser, server), await visit(browser, server)];
+  await isIn(ada.page, 'online');
+  // A page that is reloaded without a network comes from somewhere: here it is handed to the browser past its network.
+  await ada.profile.route((url) => !url.pathname.endsWith('/socket.io/'), async (route) => {
+    const file = await fetch(route.request().url());
+    await route.fulfill({ status: file.status, headers: Object.fromEntries(file.headers), body: Buffer.from(await file.arrayBuffer()) });
+  });
+  await ada.profile.setOffline(true);
+  await isIn(ada.page, 'offline');
+  await say(ada.page, 'one');
+  await say(ada.page, 'two');
+  assert.deepEqual(await ada.page.$$eval('#messages .waiting .text', (items) => items.map((item) => item.textContent)), ['one', 'two']);
+  await picture(ada.page, 'waiting');
+  await ada.page.reload();
+  await isIn(ada.page, 'offline');
+  assert.deepEqual(await texts(ada.page), ['one', 'two']);
+  await ada.page.fill('#input', 'not sent yet');
+  await ada.page.reload();
+  assert.equal(await ada.page.inputValue('#input'), 'not sent yet', 'text being typed survives too');
+  await ada.profile.setOffline(false);
+  await isIn(ada.page, 'online');
+  await shows(ada.page, ['one', 'two']);
+  await shows(bob.page, ['one', 'two']);
+  await ada.page.reload();
+  await shows(ada.page, ['one', 'two']);
+});
+
+test('when the network comes back the page is online at once and nothing is missing', async (t) => {
+  const server = await startServer(t);
+  const browser = await startBrowser(t);
+  const [ada, bob] = [await visit(browser, server), await visit(browser, server)];
+  await isIn(ada.page, 'online');
+  await isIn(bob.page, 'online');
+  await ada.profile.setOffline(true);
+  await isIn(ada.page, 'offline');
+  await say(ada.page, 'from the tunnel');
+  await say(bob.page, 'where are you?');
+  await shows(bob.page, ['where are you?']);
+  await ada.profile.setOffline(false);
+  await isIn(ada.page, 'online');
+  await shows(ada.page, ['where are you?', 'from the tunnel']);
+  await shows(bob.page, ['where are you?', 'from the tunnel']);
+});
+
+test('the server is killed while people type, and every message is there once', async (t) => {
+  const server = await startServer(t);
+  const browser = await startBrowser(t);
+  const [ada, bob] = [await visit(browser, server), await visit(browser, server)];
+  await isIn(ada.page, 'online');
+  await isIn(bob.page, 'online');
+  const written = [];
+  for (let round = 1; round <= 3; round += 1) {
+    for (const { page } of [ada, bob]) {
+      written.push(`before ${written.length}`);
+      await say(page, written.at(-1));
+    }
+    await server.kill();
+    for (const { page } of [ada, bob]) {
+      written.push(`during ${written.length}`);
+      await say(page, written.at(-1));
+    }
+    await isIn(ada.page, 'offline');
+    await server.start();
+    await isIn(ada.page, 'online');
+    await isIn(bob.page, 'online');
+  }
+  await until(async () => (await settled(ada.page)).length === written.length && (await settled(bob.page)).length === written.length, 'all are there', 30_000);
+  assert.deepEqual((await settled(ada.page)).sort(), [...written].sort());
+  assert.deepEqual(await settled(ada.page), await settled(bob.page), 'in one order');
+  assert.deepEqual([...ada.errors, ...bob.errors], []);
+});
+
+test('two tabs of one person keep their outboxes apart and deliver both', async (t) => {
+  const server = await startServer(t);
+  const browser = await startBrowser(t);
+  const ada = await visit(browser, server);
+  const second = await ada.profile.newPage();
+  await second.goto(server.url);
+  await isIn(ada.page, 'online');
+  await isIn(second, 'online');
+  await ada.profile.setOffline(true);
+  await isIn(ada.page, 'offline');
+  await isIn(second, 'offline');
+  await say(ada.page, 'from the first tab');
+  await say(second, 'from the second tab');
+  await ada.profile.setOffline(false);
+  const all = ['from the first tab', 'from the second tab'];
+  for (const page of [ada.page, second]) {
+    await until(async () => (await settled(page)).length === 2 && (await texts(page)).length === 2, 'both are there', 30_000);
+    assert.deepEqual((await settled(page)).sort(), all);
+  }
+});
+
+test('a tab that was closed with unsent text: another tab of that person sends it', async (t) => {
+  const server = await startServer(t);
+  const browser = await startBrowser(t);
+  const ada = await visit(browser, server);
+  const second = await ada.profile.newPage();
+  await second.goto(server.url);
+  await isIn(second, 'online');
+  await ada.profile.setOffline(true);
+  await isIn(second, 'offline');
+  await say(second, 'closed too early');
+  await second.close();
+  await ada.profile.setOffline(false);
+  await shows(ada.page, ['closed too early']);
+});
+
+test('a refused message says why, and can be edited and sent', async (t) => {
+  const server = await startServer(t);
+  const browser = await startBrowser(t);
+  const ada = await visit(browser, server);
+  await isIn(ada.page, 'online');
+  await say(ada.page, 'x'.repeat(70_000));
+  await ada.page.waitForSelector('#messages .failed');
+  assert.match(await ada.page.textContent('#messages .failed .fate'), /^Not sent: .+/);
+  await ada.page.reload();
+  await ada.page.click('#messages .failed button:has-text("Edit")');
+  assert.equal((await ada.page.inputValue('#input')).length, 70_000);
+  await say(ada.page, 'shorter');
+  await shows(ada.page, ['shorter']);
+});
+
+test('a first visit shows the newest hundred messages', async (t) => {
+  const server = await startServer(t);
+  const writer = new FullClient(t, server.url);
+  await writer.connected();
+  await writer.join();
+  for (let number = 1; number <= 130; number += 1) await writer.post(`${number}`, { text: `message ${number}` });
+  const browser = await startBrowser(t);
+  const ada = await visit(browser, server);
+  await isIn(ada.page, 'online');
+  await shows(ada.page, Array.from({ length: 100 }, (_, index) => `message ${index + 31}`));
+  const atEnd = () => ada.page.$eval('#scroller', ({ scrollTop, clientHeight, scrollHeight }) => scrollHeight - scrollTop - clientHeight < 5);
+  await until(atEnd, 'the newest message is in sight');
+  // Somebody who reads further up is left there, and told of what is new.
+  await ada.page.$eval('#scroller', (scroller) => { scroller.scrollTop = 200; });
+  await ada.page.waitForFunction(() => document.getElementById('scroller').scrollTop === 200);
+  await writer.post('131', { text: 'message 131' });
+  await ada.page.waitForSelector('#newest:not([hidden])');
+  assert.equal(await ada.page.$eval('#scroller', ({ scrollTop }) => scrollTop), 200);
+  await ada.page.click('#newest');
+  await until(atEnd, 'the newest message is in sight again');
+});
+
+test('lost history is told, and the list starts afresh with what there is', async (t) => {
+  const server = await startServer(t, { store: 'memory:' });
+  const browser = await startBrowser(t);
+  const ada = await visit(browser, server);
+  await say(ada.page, 'kept in memory only');
+  await shows(ada.page, ['kept in memory only']);
+  await server.kill();
+  await isIn(ada.page, 'offline');
+  await server.start();
+  await ada.page.waitForSelector('#messages .notice');
+  await shows(ada.page, []);
+  await say(ada.page, 'hello again');
+  await shows(ada.page, ['hello again']);
+  await picture(ada.page, 'lost');
+});
+
+test('without the official client the page says what to do', async (t) => {
+  const server = await startServer(t);
+  const browser = await startBrowser(t);
+  const user = await newUser(browser);
+  const page = await user.profile.newPage();
+  await page.route('**/socket.io/socket.io.js', (route) => route.fulfill({ status: 503, contentType: 'text/plain', body: 'Install npm and build again.' }));
+  await page.goto(server.url);
+  await page.waitForSelector('#warning:not([hidden])');
+  await until(async () => (await page.textContent('#warning')) === 'Install npm and build again.', 'it says so');
+});
+
+test('the page can be used by keyboard and read by a screen reader', async (t) => {
+  const server = await startServer(t);
+  const browser = await startBrowser(t);
+  const { page } = await visit(browser, server);
+  await isIn(page, 'online');
+  await page.getByLabel('Message', { exact: true }).fill('hello');
+  await page.getByRole('button', { name: 'Send' }).press('Enter');
+  await shows(page, ['hello']);
+  assert.equal(await page.getByRole('log').count(), 1);
+  assert.equal(await page.getByRole('status').textContent(), 'Online');
+});

@@ -1,0 +1,141 @@
+// How the server starts, what it says when it cannot, and what it hands out over HTTP.
+
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+
+import { FullClient } from './support/full.js';
+import { binary, freePort, startServer, withoutSettings } from './support/server.js';
+import { until } from './support/until.js';
+
+function folder(t) {
+  const path = mkdtempSync(join(tmpdir(), 'chat-start-test-'));
+  t.after(() => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+/** Runs the server to its end, which is expected to come by itself. */
+function run(t, args, { env = {}, cwd = folder(t) } = {}) {
+  const done = spawnSync(binary(), args, { cwd, env: { ...withoutSettings(), ...env }, encoding: 'utf8', timeout: 20_000 });
+  return { code: done.status, out: done.stdout, error: done.stderr, all: done.stdout + done.stderr };
+}
+
+test('started without options it serves localhost:3000 and keeps messages in ./chat.db', async (t) => {
+  // Port 3000 may be taken on the machine of a developer: then the server says so, which is as good a proof of where it listens.
+  const cwd = folder(t);
+  const child = spawn(binary(), [], { cwd, env: withoutSettings(), stdio: ['ignore', 'pipe', 'pipe'] });
+  t.after(() => child.kill('SIGKILL'));
+  let said = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (bytes) => { said += bytes; });
+  await until(() => said.includes('3000'), () => `it names its port: ${said}`);
+  if (child.exitCode === null && said.includes('http://localhost:3000')) {
+    await until(() => readdirSync(cwd).includes('chat.db'), 'the database is there');
+    child.kill('SIGTERM');
+    await once(child, 'exit');
+    assert.deepEqual(readdirSync(cwd).filter((name) => !name.startsWith('chat.db')), []);
+  }
+});
+
+test('a port that is taken is named, with what to do', async (t) => {
+  const server = await startServer(t, { store: 'memory:' });
+  const { code, all } = run(t, ['--listen', new URL(server.url).port, '--store', 'memory:']);
+  assert.equal(code, 1, all);
+  assert.match(all, /already in use/);
+  assert.match(all, /--listen/);
+});
+
+test('a database that another server has open is refused, with what to do', async (t) => {
+  const server = await startServer(t);
+  const { code, all } = run(t, ['--listen', String(await freePort()), '--store', `sqlite:${server.database}`]);
+  assert.equal(code, 1, all);
+  assert.match(all, /another|in use/i);
+});
+
+test('a file that is no database, or in a folder that is not there, is refused in plain words', async (t) => {
+  const port = String(await freePort());
+  const cwd = folder(t);
+  writeFileSync(join(cwd, 'notes.txt'), 'These are my notes, and they are longer than the header of a database file would be, so it reads it all.'.repeat(20));
+  const foreign = run(t, ['--listen', port, '--store', 'sqlite:notes.txt'], { cwd });
+  assert.equal(foreign.code, 1, foreign.all);
+  assert.match(foreign.all, /notes\.txt/);
+  assert.match(foreign.all, /not a database|not an? (SQLite|chat)/i);
+  const absent = run(t, ['--listen', port, '--store', 'sqlite:gone/chat.db'], { cwd });
+  assert.equal(absent.code, 1, absent.all);
+  assert.match(absent.all, /gone/);
+  for (const { all } of [foreign, absent]) assert.doesNotMatch(all, /panicked|RUST_BACKTRACE/);
+});
+
+test('settings that cannot be used are refused before anything is touched', async (t) => {
+  const cwd = folder(t);
+  writeFileSync(join(cwd, 'chat.toml'), 'listn = "127.0.0.1:4000"\n');
+  for (const [args, env, expected] of [
+    [['--listen', 'nowhere'], {}, /--listen: "nowhere" cannot be used/],
+    [['--listn', '1'], {}, /--listen/],
+    [[], { CHAT_LOG_FORMAT: 'xml' }, /CHAT_LOG_FORMAT: "xml" cannot be used: write text or json/],
+    [['--store', 'redis://localhost'], {}, /redis is not compiled into this server/],
+    [['--config', 'chat.toml'], {}, /unknown key `listn`; did you mean `listen`\?/],
+    [['--config', 'gone.toml'], {}, /gone\.toml cannot be read/],
+  ]) {
+    const { code, error } = run(t, args, { env, cwd });
+    assert.equal(code, 2, error);
+    assert.match(error, expected);
+  }
+  assert.deepEqual(readdirSync(cwd), ['chat.toml']);
+});
+
+test('--help tells every option and ends well', (t) => {
+  const { code, out } = run(t, ['--help']);
+  assert.equal(code, 0);
+  for (const option of ['--listen', '--store', '--config', '--requests-per-second', 'CHAT_LISTEN']) assert.ok(out.includes(option), option);
+});
+
+test('the page, the official client and the health of the server are there', async (t) => {
+  const server = await startServer(t);
+  const page = await fetch(server.url);
+  assert.equal(page.status, 200);
+  assert.match(page.headers.get('content-type'), /^text\/html/);
+  assert.match(page.headers.get('content-security-policy'), /default-src 'none'/);
+  const text = await page.text();
+  for (const id of ['messages', 'form', 'input']) assert.ok(text.includes(`id="${id}"`), id);
+  for (const name of ['socket.io.js', 'socket.io.min.js', 'socket.io.esm.min.js']) {
+    const file = await fetch(`${server.url}/socket.io/${name}`);
+    assert.equal(file.status, 200, name);
+    assert.match(file.headers.get('content-type'), /javascript/);
+    assert.ok((await file.text()).includes('Socket.IO'), name);
+    const again = await fetch(`${server.url}/socket.io/${name}`, { headers: { 'if-none-match': file.headers.get('etag') } });
+    assert.equal(again.status, 304, name);
+    assert.equal((await fetch(`${server.url}/socket.io/${name}.map`)).status, 200, name);
+  }
+  assert.equal((await fetch(`${server.url}/healthz`)).status, 200);
+  assert.equal((await fetch(`${server.url}/readyz`)).status, 200);
+  assert.equal((await fetch(`${server.url}/nothing-here`)).status, 404);
+});
+
+test('another site\'s pages are refused, configured ones are not', async (t) => {
+  const server = await startServer(t, { store: 'memory:', args: ['--origin', 'https://friend.example'] });
+  const handshake = (origin) => fetch(`${server.url}/socket.io/?EIO=4&transport=polling`, { headers: origin ? { origin } : {} });
+  assert.equal((await handshake()).status, 200);
+  assert.equal((await handshake(server.url)).status, 200);
+  const friend = await handshake('https://friend.example');
+  assert.equal(friend.status, 200);
+  assert.equal(friend.headers.get('access-control-allow-origin'), 'https://friend.example');
+  assert.equal((await handshake('https://stranger.example')).status, 403);
+});
+
+test('a log line is JSON where that is wanted, and holds no message and no secret', async (t) => {
+  const server = await startServer(t, { args: ['--log-format', 'json', '--log', 'trace'] });
+  const client = new FullClient(t, server.url, { guest: 'a-secret-of-the-guest-1234' });
+  await client.connected();
+  await client.join();
+  assert.equal((await client.post('key', 'the-body-of-a-message')).ok, true);
+  await server.end('SIGTERM');
+  const lines = server.output.split('\n').filter((line) => line.startsWith('{'));
+  assert.ok(lines.length > 0, server.output);
+  for (const line of lines) JSON.parse(line);
+  assert.ok(!server.output.includes('the-body-of-a-message'));
+  assert.ok(!server.output.includes('a-secret-of-the-guest-1234'));
+});
