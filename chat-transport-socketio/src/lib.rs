@@ -25,6 +25,24 @@
 //! One task per connection reads, lets handlers run, and writes, in turn. Nothing is queued between a [`Source`] and the socket: the
 //! connection pulls when its link can take more, so a reader that is slow costs no more than one that is idle. What is not pulled (acks and
 //! emits) waits in an outbox that is bounded in bytes; a client that does not take its answers is not read from.
+//!
+//! What handlers may rely on:
+//! - Those of one connection run one after another, in the order in which its packets came ([`Namespace`]).
+//! - What they send goes out in that order, and before anything that a [`Source`] gives afterwards.
+//! - A connection whose end is not told by DISCONNECT or a `connect_error` brings the official clients back by themselves. So a passing
+//!   trouble closes the connection ([`Refusal::Passing`], [`Pull::Broken`], [`Socket::close_connection`], [`SocketIo::shutdown`]), and only
+//!   what is for good is told ([`Refusal::Permanent`], [`Socket::disconnect`]).
+//! - Arguments are valid JSON and are passed on as they came, byte for byte ([`Event::arg`], [`Args::raw`]); placeholders that point at no
+//!   attachment do not get in with a packet that has some ([`placeholder`]).
+//!
+//! What bounds a client: [`engine::Settings`] for the transport, [`SocketIoBuilder`] for packets, namespaces and what may wait, [`Server`] for
+//! HTTP, and [`DEPTH_MAX`] and [`ELEMENTS_MAX`] for JSON.
+//!
+//! # What is here
+//! - [`SocketIo`], [`Namespace`], [`Socket`], [`Event`], [`Ack`], [`Broadcast`]: the event API. `examples/echo.rs` shows it in a page.
+//! - [`Source`], [`Outlet`], [`Frame`]: what a connection pulls from, encoded once for all its readers.
+//! - [`engine`]: bare Engine.IO, for something other than Socket.IO on top.
+//! - [`serve`] and [`Server`]: an accept loop without Nagle; `axum::serve` does as well.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod chat;

@@ -50,8 +50,10 @@ impl Heartbeat {
             return Beat::Nothing;
         }
         match self.state {
-            State::Resting(_) => {
-                self.state = State::Waiting { until: now + self.timeout, prolonged: false };
+            State::Resting(at) => {
+                // Counted from when the ping was due, unless this side was late with it.
+                let until = (at + self.timeout).max(now + self.timeout / 2);
+                self.state = State::Waiting { until, prolonged: false };
                 Beat::Ping
             }
             State::Waiting { .. } => Beat::Dead,
@@ -106,6 +108,15 @@ mod tests {
         assert_eq!(heart.beat(start + INTERVAL), Beat::Ping);
         assert_eq!(heart.beat(start + INTERVAL + TIMEOUT - Duration::from_millis(1)), Beat::Nothing);
         assert_eq!(heart.beat(start + INTERVAL + TIMEOUT), Beat::Dead);
+    }
+
+    #[test]
+    fn a_late_ping_still_leaves_time_for_its_pong() {
+        let start = Instant::now();
+        let mut heart = Heartbeat::new(INTERVAL, TIMEOUT, start);
+        let late = start + INTERVAL + Duration::from_secs(60);
+        assert_eq!(heart.beat(late), Beat::Ping);
+        assert_eq!(heart.due(), late + TIMEOUT / 2);
     }
 
     #[test]

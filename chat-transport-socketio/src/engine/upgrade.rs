@@ -14,6 +14,7 @@ use super::websocket::WebSocketLink;
 pub(crate) struct Probe {
     link: WebSocketLink,
     stage: Stage,
+    rushed: bool,
     until: Instant,
 }
 
@@ -28,13 +29,16 @@ enum Stage {
 pub(crate) enum Probed {
     Waiting,
     /// The client asked for the change.
-    Ready,
+    Ready {
+        /// It did not wait for the answer to its probe.
+        rushed: bool,
+    },
     Failed,
 }
 
 impl Probe {
     pub(crate) fn new(link: WebSocketLink, until: Instant) -> Self {
-        Self { link, stage: Stage::Fresh, until }
+        Self { link, stage: Stage::Fresh, rushed: false, until }
     }
 
     /// When the attempt is given up.
@@ -48,6 +52,7 @@ impl Probe {
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Probed {
+        let began_at = self.stage;
         while self.stage != Stage::Asked {
             match self.link.poll_packet(cx) {
                 Poll::Pending => break,
@@ -57,13 +62,16 @@ impl Probe {
                     self.link.control(b"3probe");
                     self.stage = Stage::Answered;
                 }
-                Poll::Ready(Ok(Packet::Upgrade)) => self.stage = Stage::Asked,
+                Poll::Ready(Ok(Packet::Upgrade)) => {
+                    self.stage = Stage::Asked;
+                    self.rushed = began_at == Stage::Fresh;
+                }
                 Poll::Ready(_) => return Probed::Failed,
             }
         }
         match self.link.poll_flush(cx) {
             Poll::Ready(Err(_)) => Probed::Failed,
-            _ if self.stage == Stage::Asked => Probed::Ready,
+            _ if self.stage == Stage::Asked => Probed::Ready { rushed: self.rushed },
             _ => Probed::Waiting,
         }
     }

@@ -11,13 +11,12 @@ use tokio::time::Instant;
 
 use super::event::{Accept, Ack, Auth, DisconnectReason, Event, Refusal};
 use super::frame::Frame;
-use super::id::SocketId;
 use super::namespace::Work as Handling;
 use super::outbox::{Outbox, Sort, Wish};
 use super::packet::{Assembler, Kind, Packet};
 use super::server::Shared;
 use super::socket::Socket;
-use super::source::{Outlet, Pull, Source};
+use super::sources::Sources;
 use crate::engine::{Appetite, Application, CloseReason, Message, Opening, Text, Work, Writer};
 
 /// What may be received ahead of the handler that runs, in bytes and packets. Enough for a heartbeat, an ack or a close to be
@@ -32,9 +31,7 @@ pub(crate) struct Connection {
     outbox: Arc<Outbox>,
     assembler: Assembler,
     joined: Vec<Socket>,
-    sources: Vec<Attached>,
-    /// Which source is pulled first, so that they take turns.
-    next_source: usize,
+    sources: Sources,
     /// Received, and not handled yet.
     ahead: VecDeque<Packet>,
     ahead_bytes: usize,
@@ -47,11 +44,6 @@ pub(crate) struct Connection {
     connect_by: Option<Instant>,
     /// The connection ends at that time whatever is joined meanwhile.
     doomed: bool,
-}
-
-struct Attached {
-    owner: SocketId,
-    source: Box<dyn Source>,
 }
 
 enum Running {
@@ -75,8 +67,7 @@ impl Connection {
             outbox,
             assembler: Assembler::default(),
             joined: Vec::new(),
-            sources: Vec::new(),
-            next_source: 0,
+            sources: Sources::default(),
             ahead: VecDeque::new(),
             ahead_bytes: 0,
             running: None,
@@ -216,19 +207,16 @@ impl Connection {
 
     fn detach(&mut self, socket: &Socket) {
         socket.gone();
-        self.sources.retain(|attached| attached.owner != socket.id());
+        self.sources.detach(socket.id());
     }
 
     fn take_wishes(&mut self) {
         for wish in self.outbox.wishes() {
             match wish {
                 Wish::Attach(owner, source) => {
-                    let connecting = match &self.running {
-                        Some(Running::Connect { socket, .. }) => socket.id() == owner,
-                        _ => false,
-                    };
-                    if connecting || self.joined.iter().any(|socket| socket.id() == owner) {
-                        self.sources.push(Attached { owner, source });
+                    // Of a socket that is gone already, it is dropped.
+                    if self.joined.iter().chain(self.connecting()).any(|socket| socket.id() == owner) {
+                        self.sources.attach(owner, source);
                     }
                 }
                 Wish::Remove(id, reason) => {
@@ -246,34 +234,12 @@ impl Connection {
         let _ = self.outbox.push(frame, Sort::Answer, || None);
     }
 
-    /// Pulls from each source in turn, until the link is full or nothing is due.
-    fn pull(&mut self, cx: &mut Context<'_>, writer: &mut Writer<'_>) -> Work {
-        let connecting = match &self.running {
-            Some(Running::Connect { socket, .. }) => Some(socket.id()),
+    /// The socket whose CONNECT is not answered yet.
+    fn connecting(&self) -> Option<&Socket> {
+        match &self.running {
+            Some(Running::Connect { socket, .. }) => Some(socket),
             _ => None,
-        };
-        let mut looked_at = 0;
-        while looked_at < self.sources.len() {
-            let index = (self.next_source + looked_at) % self.sources.len();
-            let Some(attached) = self.sources.get_mut(index) else { break };
-            looked_at += 1;
-            if connecting == Some(attached.owner) {
-                continue;
-            }
-            match attached.source.poll_pull(cx, &mut Outlet::new(writer)) {
-                Poll::Pending => {}
-                Poll::Ready(Pull::Full) => {
-                    self.next_source = index + 1;
-                    return Work::WaitsForRoom;
-                }
-                Poll::Ready(Pull::Ended) => {
-                    self.sources.remove(index);
-                    looked_at -= 1;
-                }
-                Poll::Ready(Pull::Broken) => return Work::Close(CloseReason::Closed),
-            }
         }
-        Work::Done
     }
 }
 
@@ -323,7 +289,8 @@ impl Application for Connection {
                 return Work::WaitsForRoom;
             }
             if ran == Ran::AllItCould {
-                return self.pull(cx, writer);
+                let connecting = self.connecting().map(Socket::id);
+                return self.sources.pull(cx, writer, connecting);
             }
         }
     }
@@ -366,11 +333,7 @@ impl Application for Connection {
 impl Drop for Connection {
     /// Also when a handler has panicked, nobody is left behind in a room.
     fn drop(&mut self) {
-        let connecting = match &self.running {
-            Some(Running::Connect { socket, .. }) => Some(socket),
-            _ => None,
-        };
-        for socket in self.joined.iter().chain(connecting) {
+        for socket in self.joined.iter().chain(self.connecting()) {
             socket.gone();
         }
     }
@@ -385,5 +348,89 @@ fn cost(packet: &Packet) -> usize {
         }
         Kind::Connect { auth } => fixed + auth.as_ref().map_or(0, |auth| auth.len()),
         Kind::Disconnect => fixed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use futures_util::task::noop_waker_ref;
+    use proptest::prelude::*;
+
+    use super::super::args::Args;
+    use super::super::namespace::{Namespace, Served};
+    use super::super::packet::PacketLimits;
+    use super::super::server::Limits;
+    use super::*;
+    use crate::engine::{Framing, Handle};
+
+    const OUTBOX_BYTES: usize = 2000;
+
+    /// A connection that echoes, without a network.
+    fn connection() -> Connection {
+        let namespace = Namespace::new().on_any(|socket: Socket, mut event: Event| async move {
+            let args = Args::from(&event);
+            // Full or gone: both may be, and neither is this test's business.
+            let _ = match event.ack.take() {
+                Some(ack) => ack.send_args(&args),
+                None => socket.emit_args("back", &args),
+            };
+        });
+        let limits = Limits {
+            packet: PacketLimits { attachments: 2, bytes: 1000 },
+            namespaces: 2,
+            outbox_bytes: OUTBOX_BYTES,
+            acks: 10,
+            connect_timeout: Duration::from_secs(3600),
+        };
+        let namespaces = HashMap::from([("/".to_owned(), Arc::new(Served::new("/", namespace)))]);
+        let handle = Arc::new(Handle::new());
+        Connection::new(Arc::new(Shared { namespaces, limits }), Opening { handle, peer: None })
+    }
+
+    fn message() -> impl Strategy<Value = Message> {
+        let packet = prop_oneof![
+            Just("0".to_owned()),
+            Just("1".to_owned()),
+            Just("0/x,".to_owned()),
+            (0..5_u8, 0..200_usize).prop_map(|(id, size)| format!(r#"2{id}["e","{}"]"#, "x".repeat(size))),
+            Just(r#"2["e",1]"#.to_owned()),
+            Just(r#"51-["e",{"_placeholder":true,"num":0}]"#.to_owned()),
+            "3[0-9]\\[\\]",
+            "[0-6][0-9]{0,3}[-/a,]{0,3}[\\[\\]{}\"e,]{0,8}",
+        ];
+        prop_oneof![
+            8 => packet.prop_map(|text| Message::Text(Text::from(text.as_str()))),
+            1 => proptest::collection::vec(any::<u8>(), 0..8).prop_map(|bytes| Message::Binary(Bytes::from(bytes))),
+        ]
+    }
+
+    proptest! {
+        /// Whatever a client sends, and whenever it takes what it is sent: nothing panics, and what is kept for it is bounded.
+        #[test]
+        fn no_client_makes_it_panic_or_grow(steps in proptest::collection::vec((message(), any::<bool>()), 0..60)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let _inside = runtime.enter();
+            let mut connection = connection();
+            let mut cx = Context::from_waker(noop_waker_ref());
+            for (message, takes) in steps {
+                let mut buffer = Vec::new();
+                let limit = if takes { 4000 } else { 0 };
+                let mut writer = Writer::new(&mut buffer, Framing::Frames, limit);
+                if connection.appetite() == Appetite::Hungry && connection.receive(message).is_err() {
+                    break;
+                }
+                if let Work::Close(_) = connection.poll_work(&mut cx, &mut writer) {
+                    break;
+                }
+                let waiting = connection.outbox.bytes();
+                prop_assert!(waiting <= OUTBOX_BYTES + 1000, "{} bytes wait", waiting);
+                prop_assert!(connection.ahead_bytes <= AHEAD_BYTES + 2000);
+            }
+            prop_assert!(connection.close(CloseReason::TransportClosed).is_none());
+        }
     }
 }

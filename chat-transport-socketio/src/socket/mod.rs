@@ -15,6 +15,7 @@ mod server;
 #[expect(clippy::module_inception, reason = "the file is named after what is in it")]
 mod socket;
 mod source;
+mod sources;
 
 pub use args::Args;
 pub use broadcast::Broadcast;

@@ -166,11 +166,16 @@ impl Outbox {
 
     /// Whether nothing more may be read from the peer before it takes what waits.
     pub(crate) fn is_over_bound(&self) -> bool {
-        self.bytes_max < self.bytes.load(Ordering::Relaxed)
+        self.bytes_max < self.bytes()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) == 0
+        self.bytes() == 0
+    }
+
+    /// What waits, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     pub(crate) fn ack_opened(&self) {
