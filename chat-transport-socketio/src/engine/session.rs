@@ -5,6 +5,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -23,6 +24,8 @@ use super::websocket::LinkEnd;
 const READS_A_TURN: usize = 32;
 /// Turns before other tasks of this thread get theirs.
 const TURNS_A_POLL: usize = 8;
+/// How long a GET may be on its way when the client closes its session by a POST that overtakes it.
+const CROSSING_TIME: Duration = Duration::from_millis(100);
 
 pub(crate) struct Session<A> {
     place: Registration,
@@ -41,6 +44,10 @@ pub(crate) struct Session<A> {
 
 enum State {
     Open,
+    /// The client has closed its polling session, and its last GET may still come.
+    Leaving {
+        until: Instant,
+    },
     /// This side closes; what was due before is handed out first.
     Draining {
         reason: CloseReason,
@@ -95,6 +102,10 @@ impl<A: Application> Session<A> {
                     Turn::Again
                 }
             },
+            State::Leaving { until } => {
+                let until = *until;
+                self.turn_leaving(cx, until)
+            }
             State::Draining { reason, until } => {
                 let (reason, until) = (*reason, *until);
                 self.turn_draining(cx, reason, until)
@@ -109,6 +120,8 @@ impl<A: Application> Session<A> {
             self.alarm = None;
             self.on_time(now)?;
         }
+        // What has come over a WebSocket was sent before the requests that have come by now.
+        self.turn_probe(cx);
         let (requests, close) = self.place.handle.take();
         for request in requests {
             self.request(request)?;
@@ -119,6 +132,9 @@ impl<A: Application> Session<A> {
         }
         self.turn_probe(cx);
         let mut again = self.read(cx)?;
+        if !matches!(self.state, State::Open) {
+            return Ok(Turn::Again);
+        }
 
         let hungry = self.application.appetite() == Appetite::Hungry;
         let work = self.application.poll_work(cx, &mut self.link.writer());
@@ -194,6 +210,10 @@ impl<A: Application> Session<A> {
             Packet::Close => {
                 if let Link::Polling(polling) = &mut self.link {
                     polling.finish_post();
+                    if !polling.is_waiting() {
+                        self.state = State::Leaving { until: now + CROSSING_TIME };
+                        return Ok(());
+                    }
                     polling.finish(b"6");
                 }
                 return Err(CloseReason::TransportClosed);
@@ -264,6 +284,21 @@ impl<A: Application> Session<A> {
                 self.place.shared.registry.moved(self.place.sid, On::WebSocket);
             }
         }
+    }
+
+    fn turn_leaving(&mut self, cx: &mut Context<'_>, until: Instant) -> Turn {
+        let over = self.place.handle.take().0.into_iter().any(|request| match (request, &mut self.link) {
+            (Request::Poll(answer), Link::Polling(polling)) => polling.poll(answer).is_ok_and(|()| {
+                polling.finish(b"6");
+                true
+            }),
+            _ => false,
+        });
+        if over || until <= Instant::now() {
+            self.end(cx, CloseReason::TransportClosed);
+            return Turn::Again;
+        }
+        self.rest(cx, until)
     }
 
     fn drain(&mut self, reason: CloseReason) {
