@@ -10,6 +10,8 @@ use chat_core::{
 };
 use tokio::sync::watch;
 
+use crate::client::PATIENCE;
+
 /// How often the log was asked what.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
@@ -25,7 +27,7 @@ impl Calls {
 
     /// Waits until so many pages were asked for.
     pub(crate) async fn read(&self, times: usize) {
-        self.reads.subscribe().wait_for(|read| times <= *read).await.unwrap();
+        reaches(&self.reads, times).await;
     }
 
     pub(crate) fn bounds(&self) -> usize {
@@ -34,8 +36,13 @@ impl Calls {
 
     /// Waits until the store was asked for its identity so many times: once for each attempt to let a first client in.
     pub(crate) async fn identity_asked(&self, times: usize) {
-        self.identity.subscribe().wait_for(|asked| times <= *asked).await.unwrap();
+        reaches(&self.identity, times).await;
     }
+}
+
+async fn reaches(count: &watch::Sender<usize>, times: usize) {
+    let mut count = count.subscribe();
+    tokio::time::timeout(PATIENCE, count.wait_for(|count| times <= *count)).await.expect("in time").unwrap();
 }
 
 /// `backends` with a log that is counted.
