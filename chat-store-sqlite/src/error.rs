@@ -1,126 +1,11 @@
-//! What can go wrong with a file, in words that say what to do; and which failed writes have certainly not happened.
+//! What can go wrong with an open file, in words that say what to do; and which failed writes have certainly not happened.
 
 use std::fmt;
-use std::path::PathBuf;
 
 use chat_core::StoreError;
 
 /// How this store is called in errors.
 pub(crate) const STORE: &str = "sqlite";
-
-/// Why a store could not be opened. Nothing was changed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// Another process, or another store of this one, has it open.
-    #[error("{} is in use by another process{}: stop that one, or choose another file", path.display(), holder(*process))]
-    InUse {
-        /// The database.
-        path: PathBuf,
-        /// The other process, if it could be learnt.
-        process: Option<u32>,
-    },
-    /// The folder of the file does not exist.
-    #[error("the folder of {} does not exist: create it, or choose another path", path.display())]
-    NoFolder {
-        /// The database.
-        path: PathBuf,
-    },
-    /// The file or its folder may not be written to.
-    #[error("{} cannot be written: give this user the right to write the file and its folder", path.display())]
-    NotWritable {
-        /// The database.
-        path: PathBuf,
-        /// What was reported.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The file is no SQLite database, or a damaged one.
-    #[error("{} is not a SQLite database, or is damaged: choose another path, or restore a backup", path.display())]
-    Damaged {
-        /// The database.
-        path: PathBuf,
-        /// What SQLite reported.
-        #[source]
-        source: sqlx::Error,
-    },
-    /// A database that something else has made.
-    #[error("{} is a database of another program: choose another path", path.display())]
-    Foreign {
-        /// The database.
-        path: PathBuf,
-    },
-    /// A database that a newer version of this crate has written.
-    #[error(
-        "{} has schema version {found}, but this program understands versions up to {known}: \
-         use the newer program, or restore a backup from before the upgrade",
-        path.display()
-    )]
-    SchemaTooNew {
-        /// The database.
-        path: PathBuf,
-        /// The file's version.
-        found: u32,
-        /// The newest version this crate understands.
-        known: u32,
-    },
-    /// Another program holds a lock on the file for longer than the busy timeout.
-    #[error("{} is locked by another program that writes to it: close that one and try again", path.display())]
-    Locked {
-        /// The database.
-        path: PathBuf,
-        /// What SQLite reported.
-        #[source]
-        source: sqlx::Error,
-    },
-    /// The disk is full.
-    #[error("there is no room to write {}: free some space", path.display())]
-    Full {
-        /// The database.
-        path: PathBuf,
-        /// What SQLite reported.
-        #[source]
-        source: sqlx::Error,
-    },
-    /// Anything else.
-    #[error("{} cannot be opened", path.display())]
-    Other {
-        /// The database.
-        path: PathBuf,
-        /// What was reported.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-}
-
-fn holder(process: Option<u32>) -> String {
-    process.map_or_else(String::new, |id| format!(" (number {id})"))
-}
-
-impl ConnectError {
-    pub(crate) fn from_sqlx(path: PathBuf, source: sqlx::Error) -> Self {
-        match Code::of(&source).map(Code::primary) {
-            Some(Code::BUSY | Code::LOCKED) => Self::Locked { path, source },
-            Some(Code::FULL) => Self::Full { path, source },
-            Some(Code::NOTADB | Code::CORRUPT) => Self::Damaged { path, source },
-            Some(Code::READONLY | Code::CANTOPEN | Code::PERM) => {
-                Self::NotWritable { path, source: source.into() }
-            }
-            _ => Self::Other { path, source: source.into() },
-        }
-    }
-
-    pub(crate) fn from_io(path: PathBuf, source: std::io::Error) -> Self {
-        use std::io::ErrorKind;
-        match source.kind() {
-            ErrorKind::NotFound | ErrorKind::NotADirectory => Self::NoFolder { path },
-            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-                Self::NotWritable { path, source: source.into() }
-            }
-            _ => Self::Other { path, source: source.into() },
-        }
-    }
-}
 
 /// What SQLite reported, with what can be done about it: the source of the [`StoreError`]s of this store.
 #[derive(Debug)]
@@ -251,29 +136,29 @@ pub(crate) fn refused(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) 
 pub(crate) struct Code(i32);
 
 impl Code {
-    const ERROR: Self = Self(1);
-    const PERM: Self = Self(3);
-    const BUSY: Self = Self(5);
-    const LOCKED: Self = Self(6);
-    const NOMEM: Self = Self(7);
-    const READONLY: Self = Self(8);
-    const IOERR: Self = Self(10);
-    const CORRUPT: Self = Self(11);
-    const FULL: Self = Self(13);
-    const CANTOPEN: Self = Self(14);
-    const SCHEMA: Self = Self(17);
-    const TOOBIG: Self = Self(18);
-    const CONSTRAINT: Self = Self(19);
-    const MISMATCH: Self = Self(20);
-    const NOTADB: Self = Self(26);
-    const CONSTRAINT_UNIQUE: Self = Self(2067);
+    pub(crate) const ERROR: Self = Self(1);
+    pub(crate) const PERM: Self = Self(3);
+    pub(crate) const BUSY: Self = Self(5);
+    pub(crate) const LOCKED: Self = Self(6);
+    pub(crate) const NOMEM: Self = Self(7);
+    pub(crate) const READONLY: Self = Self(8);
+    pub(crate) const IOERR: Self = Self(10);
+    pub(crate) const CORRUPT: Self = Self(11);
+    pub(crate) const FULL: Self = Self(13);
+    pub(crate) const CANTOPEN: Self = Self(14);
+    pub(crate) const SCHEMA: Self = Self(17);
+    pub(crate) const TOOBIG: Self = Self(18);
+    pub(crate) const CONSTRAINT: Self = Self(19);
+    pub(crate) const MISMATCH: Self = Self(20);
+    pub(crate) const NOTADB: Self = Self(26);
+    pub(crate) const CONSTRAINT_UNIQUE: Self = Self(2067);
 
-    fn of(error: &sqlx::Error) -> Option<Self> {
+    pub(crate) fn of(error: &sqlx::Error) -> Option<Self> {
         error.as_database_error()?.code()?.parse().ok().map(Self)
     }
 
     /// Without what the extended code adds.
-    fn primary(self) -> Self {
+    pub(crate) fn primary(self) -> Self {
         Self(self.0 & 0xff)
     }
 }
@@ -305,7 +190,7 @@ pub(crate) fn leaves_connection_usable(error: &sqlx::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     #[derive(Debug)]
@@ -337,7 +222,8 @@ mod tests {
         }
     }
 
-    fn reported(code: i32) -> sqlx::Error {
+    /// An error as SQLite would report it.
+    pub(crate) fn reported(code: i32) -> sqlx::Error {
         sqlx::Error::Database(Box::new(Reported(code)))
     }
 
@@ -374,14 +260,5 @@ mod tests {
             );
         }
         assert!(matches!(write_failed(Stage::Commit, reported(11)), StoreError::Corrupt { .. }));
-    }
-
-    #[test]
-    fn a_failure_to_open_says_what_to_do() {
-        let open = |code| ConnectError::from_sqlx("chat.db".into(), reported(code)).to_string();
-        assert!(open(8).contains("the right to write"), "{}", open(8));
-        assert!(open(14).contains("the right to write"), "{}", open(14));
-        assert!(open(13).contains("free some space"), "{}", open(13));
-        assert!(open(26).contains("restore a backup"), "{}", open(26));
     }
 }

@@ -1,6 +1,6 @@
 //! [`DatabaseFile`]: that the file is this process' alone, and that it is still where it was.
 //!
-//! Nothing here opens the database itself: closing any handle of it would drop the locks that SQLite holds in this process.
+//! Once SQLite has opened the database, nothing here does: closing any handle of it would drop the locks that SQLite holds in this process.
 
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::error::ConnectError;
+use crate::connect_error::ConnectError;
 
 /// How often a lock that another process holds is tried again.
 const LOCK_RETRY: Duration = Duration::from_millis(20);
@@ -20,8 +20,8 @@ pub(crate) struct DatabaseFile {
     path: PathBuf,
     /// Locked. The operating system releases it with the process, also after SIGKILL.
     _lock: File,
-    watched: Vec<(PathBuf, FileId)>,
-    log: Option<(PathBuf, FileId)>,
+    watched: Watched,
+    log: Watched,
 }
 
 impl DatabaseFile {
@@ -42,8 +42,9 @@ impl DatabaseFile {
                 TryLockError::Error(error) => return Err(ConnectError::from_io(path, error)),
             }
         }
-        name_holder(&mut lock).map_err(|error| ConnectError::from_io(path.clone(), error))?;
-        Ok(Self { path, _lock: lock, watched: Vec::new(), log: None })
+        let ready = check_writable(&path).and_then(|()| name_holder(&mut lock));
+        ready.map_err(|error| ConnectError::from_io(path.clone(), error))?;
+        Ok(Self { path, _lock: lock, watched: Watched::default(), log: Watched::default() })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -57,26 +58,42 @@ impl DatabaseFile {
 
     /// From now on, the database and the lock are to stay the files that they are: to be called once the database exists.
     pub(crate) fn watch(&mut self) {
-        self.watched =
-            [self.path.clone(), beside(&self.path, ".lock")].into_iter().filter_map(FileId::named).collect();
+        self.watched = Watched::now([self.path.clone(), beside(&self.path, ".lock")]);
     }
 
     /// From now on, the write-ahead log is to stay the file that it is: to be called once the writer has opened the database.
     pub(crate) fn watch_log(&mut self) {
-        self.log = FileId::named(beside(&self.path, "-wal"));
+        self.log = Watched::now([beside(&self.path, "-wal")]);
     }
 
     /// The writer's connection is gone, and the log may go with it.
     pub(crate) fn unwatch_log(&mut self) {
-        self.log = None;
+        self.log = Watched::default();
     }
 
-    /// Whether the files under their names are still the ones that are open. What is written to a file that was deleted or renamed is lost
-    /// when it is closed. Costs three system calls.
+    /// The database and the lock, for others to look at.
+    pub(crate) fn watched(&self) -> Watched {
+        self.watched.clone()
+    }
+
+    /// Whether the files under their names are still the ones that are open. Costs three system calls.
     pub(crate) fn is_in_place(&self) -> bool {
-        let there =
-            |(path, id): &(PathBuf, FileId)| FileId::named(path.clone()).is_some_and(|(_, now)| now == *id);
-        self.watched.iter().all(there) && self.log.iter().all(there)
+        self.watched.are_in_place() && self.log.are_in_place()
+    }
+}
+
+/// Files that are to stay the ones that they are. What is written to a file that was deleted or renamed is lost when it is closed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watched(Vec<(PathBuf, FileId)>);
+
+impl Watched {
+    /// Those of the files that exist.
+    fn now(files: impl IntoIterator<Item = PathBuf>) -> Self {
+        Self(files.into_iter().filter_map(|path| FileId::named(&path).map(|id| (path, id))).collect())
+    }
+
+    pub(crate) fn are_in_place(&self) -> bool {
+        self.0.iter().all(|(path, id)| FileId::named(path) == Some(*id))
     }
 }
 
@@ -88,6 +105,14 @@ fn resolve(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or_else(|| io::Error::other("the path names no file"))?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     Ok(folder.canonicalize()?.join(name))
+}
+
+/// Before SQLite looks at the file: it would open it read-only, and leave read-only files beside it.
+fn check_writable(path: &Path) -> io::Result<()> {
+    match fs::OpenOptions::new().write(true).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -118,9 +143,8 @@ struct FileId {
 
 impl FileId {
     /// `None` if there is no such file.
-    fn named(path: PathBuf) -> Option<(PathBuf, Self)> {
-        let id = Self::of(&fs::metadata(&path).ok()?)?;
-        Some((path, id))
+    fn named(path: &Path) -> Option<Self> {
+        Self::of(&fs::metadata(path).ok()?)
     }
 
     #[cfg(unix)]

@@ -48,6 +48,7 @@
 mod batch;
 mod body;
 mod bounds;
+mod connect_error;
 mod delivery;
 mod error;
 mod file;
@@ -62,10 +63,12 @@ mod readers;
 mod retention;
 mod rooms;
 mod schema;
+mod solo;
 mod store;
 mod upkeep;
 mod writer;
 
-pub use error::{ConnectError, Problem};
+pub use connect_error::ConnectError;
+pub use error::Problem;
 pub use options::{Durability, SqliteOptions};
 pub use store::{Figures, SqliteStore};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::error::ConnectError;
+use crate::connect_error::ConnectError;
 use crate::store::SqliteStore;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -9,6 +9,7 @@ use sqlx::SqliteConnection;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::error::{Problem, leaves_connection_usable, read_failed, refused};
+use crate::file::Watched;
 use crate::open;
 use crate::options::SqliteOptions;
 
@@ -16,15 +17,17 @@ use crate::options::SqliteOptions;
 #[derive(Debug)]
 pub(crate) struct Readers {
     path: PathBuf,
+    watched: Watched,
     options: SqliteOptions,
     permits: Semaphore,
     idle: Mutex<Vec<SqliteConnection>>,
 }
 
 impl Readers {
-    pub(crate) fn new(path: PathBuf, options: SqliteOptions) -> Self {
+    /// `watched` is the database at `path`.
+    pub(crate) fn new(path: PathBuf, watched: Watched, options: SqliteOptions) -> Self {
         let permits = Semaphore::new(options.readers as usize);
-        Self { path, options, permits, idle: Mutex::default() }
+        Self { path, watched, options, permits, idle: Mutex::default() }
     }
 
     /// Waits for a connection that is free.
@@ -33,7 +36,15 @@ impl Readers {
         let idle = self.idle().pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => open::reader(&self.path, &self.options).await.map_err(read_failed)?,
+            // Another file may have taken its place, such as a backup: it would show another past.
+            None => {
+                let opened = open::reader(&self.path, &self.options).await.map_err(read_failed)?;
+                if !self.watched.are_in_place() {
+                    open::close(opened).await;
+                    return Err(refused(Problem::REPLACED));
+                }
+                opened
+            }
         };
         Ok(Reading { connection: Some(connection), usable: true, readers: self, _permit: permit })
     }

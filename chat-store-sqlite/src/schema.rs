@@ -5,7 +5,7 @@ use std::path::Path;
 use chat_core::StoreIdentity;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection, query, query_scalar, raw_sql};
 
-use crate::error::ConnectError;
+use crate::connect_error::ConnectError;
 
 /// Marks a file as this store's, for `file(1)` and for us.
 const APPLICATION_ID: i64 = 0x4368_6174;

@@ -8,7 +8,8 @@ use chat_core::{LocalNews, LocalPresence, StoreError, StoreIdentity, StoreResult
 use sqlx::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::error::{ConnectError, Problem, STORE, refused};
+use crate::connect_error::ConnectError;
+use crate::error::{Problem, STORE, refused};
 use crate::file::DatabaseFile;
 use crate::job::{Answer, Job, Solo};
 use crate::options::SqliteOptions;
@@ -88,7 +89,7 @@ impl SqliteStore {
         };
         file.watch();
         file.watch_log();
-        let readers = Readers::new(path, options.clone());
+        let readers = Readers::new(path, file.watched(), options.clone());
         let (jobs, queue) = mpsc::channel(options.queue_jobs_max);
         let (news, counters) = (LocalNews::default(), Arc::<Counters>::default());
         let writer = Writer::new(file, connection, identity, options.clone(), news.clone(), counters.clone());

@@ -5,9 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use chat_core::{
-    Appended, Bounds, Epoch, LocalNews, News, Position, RoomId, StoreError, StoreIdentity, Timestamp,
-};
+use chat_core::{Appended, LocalNews, News, Position, RoomId, StoreError, StoreIdentity, Timestamp};
 use sqlx::{SqliteConnection, query_scalar, raw_sql};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
@@ -16,9 +14,9 @@ use tokio::time::{Instant, sleep_until};
 use crate::batch::Batch;
 use crate::error::{Failed, Problem, STORE, Stage, is_about_one_row, leaves_connection_usable, refused};
 use crate::file::DatabaseFile;
-use crate::job::{Advance, Answer, Group, Job, Post, Solo};
+use crate::job::{Advance, Group, Job, Post, Solo};
 use crate::options::SqliteOptions;
-use crate::rooms::{self, Room, Rooms};
+use crate::rooms::Rooms;
 use crate::store::Counters;
 use crate::upkeep::Upkeep;
 use crate::{delivery, forget, open};
@@ -31,7 +29,7 @@ pub(crate) struct Writer {
     identity: StoreIdentity,
     options: SqliteOptions,
     rooms: Rooms,
-    upkeep: Upkeep,
+    pub(crate) upkeep: Upkeep,
     news: LocalNews,
     counters: Arc<Counters>,
     /// What was found last, so that a change is told once.
@@ -193,76 +191,8 @@ impl Writer {
         Ok((written.appended, written.advanced))
     }
 
-    async fn settle_solo(&mut self, solo: Solo) {
-        match solo {
-            Solo::Trim { room, upto, answer } => {
-                let outcome = self.trim(&room, upto).await;
-                self.answer(answer, outcome).await;
-            }
-            Solo::Redact { room, at, answer } => {
-                let outcome = self.redact(&room, at).await;
-                self.answer(answer, outcome).await;
-            }
-            Solo::RenewEpoch { room, from, answer } => {
-                let outcome = self.renew_epoch(&room, from).await;
-                self.answer(answer, outcome).await;
-            }
-            Solo::Close { .. } => unreachable!("closing is a matter of the loop"),
-        }
-    }
-
-    async fn answer<T>(&mut self, answer: Answer<T>, outcome: Result<T, Failed>) {
-        if let Err(failed) = &outcome {
-            self.recover(failed).await;
-        }
-        answer.send(outcome.map_err(StoreError::from)).ok();
-    }
-
-    async fn trim(&mut self, room: &RoomId, upto: Position) -> Result<(), Failed> {
-        let (connection, rooms) = self.ready().await?;
-        rooms.load(connection, std::iter::once(room)).await?;
-        if rooms.get(room).is_some_and(|room| room.bounds.epoch() == upto.epoch)
-            && forget::trim(connection, rooms, room, upto.offset, Stage::Commit).await?
-        {
-            self.committed()?;
-            self.upkeep.erase_now();
-        }
-        Ok(())
-    }
-
-    async fn redact(&mut self, room: &RoomId, at: Position) -> Result<(), Failed> {
-        let (connection, rooms) = self.ready().await?;
-        rooms.load(connection, std::iter::once(room)).await?;
-        if forget::redact(connection, rooms, room, at).await? {
-            self.committed()?;
-            self.upkeep.scrub_now();
-            // Before the answer, so that the content is usually gone by then. A failure is upkeep's, which tries again: the entry *is* redacted.
-            self.keep_up().await;
-        }
-        Ok(())
-    }
-
-    async fn renew_epoch(&mut self, room: &RoomId, from: Epoch) -> Result<Bounds, Failed> {
-        let (connection, rooms) = self.ready().await?;
-        rooms.load(connection, std::iter::once(room)).await?;
-        let Some(Room { id: Some(id), mut bounds }) = rooms.get(room) else { return Ok(Bounds::UNWRITTEN) };
-        if bounds.epoch() == from {
-            // Two random epochs of 48 bits may be equal, if hardly ever.
-            let mut epoch = from;
-            while epoch == from {
-                epoch = Epoch::from_random(rand::random());
-            }
-            rooms::set_epoch(connection, id, epoch).await.map_err(Failed::at(Stage::Commit))?;
-            bounds.trimmed.position.epoch = epoch;
-            bounds.head.position.epoch = epoch;
-            rooms.set(room.clone(), Room { id: Some(id), bounds });
-            self.committed()?;
-        }
-        Ok(bounds)
-    }
-
     /// A step of upkeep, if it is due.
-    async fn keep_up(&mut self) {
+    pub(crate) async fn keep_up(&mut self) {
         if Instant::now() < self.upkeep.due() {
             return;
         }
@@ -281,7 +211,7 @@ impl Writer {
     }
 
     /// The connection and what is known of rooms; opens a connection if the last one was lost.
-    async fn ready(&mut self) -> Result<(&mut SqliteConnection, &mut Rooms), Failed> {
+    pub(crate) async fn ready(&mut self) -> Result<(&mut SqliteConnection, &mut Rooms), Failed> {
         let in_place = self.file.is_in_place();
         if in_place != self.in_place {
             self.in_place = in_place;
@@ -321,7 +251,7 @@ impl Writer {
     }
 
     /// To be called after each commit and before its answer: what went into a file that nobody will find again was not stored.
-    fn committed(&mut self) -> Result<(), Failed> {
+    pub(crate) fn committed(&mut self) -> Result<(), Failed> {
         self.upkeep.soon();
         if self.file.is_in_place() {
             Ok(())
@@ -331,7 +261,7 @@ impl Writer {
     }
 
     /// After a failure: nothing of it stays, neither in a transaction nor in what is known of rooms.
-    async fn recover(&mut self, failed: &Failed) {
+    pub(crate) async fn recover(&mut self, failed: &Failed) {
         self.rooms.clear();
         let Some(mut connection) = self.connection.take() else { return };
         // Fails if no transaction is open, which is as well.

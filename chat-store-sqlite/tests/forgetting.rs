@@ -89,6 +89,19 @@ async fn trimmed_content_leaves_the_files_and_its_keys_stay() {
 }
 
 #[tokio::test]
+async fn what_was_trimmed_counts_as_gone_also_before_it_is_erased() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::connect(folder.path().join("chat.db")).await.unwrap();
+    let lobby = room("lobby");
+    let entries = append_all(&store, &lobby, numbered(1..=1500)).await;
+    // Asked for in a row: the second comes when one step of erasing is done at most.
+    let trim = store.trim(&lobby, entries[1499].position);
+    let (trimmed, again) = tokio::join!(trim, store.append(&lobby, draft("1500", "other text")));
+    trimmed.unwrap();
+    assert_eq!(duplicate(again.unwrap()), entries[1499].bookmark());
+}
+
+#[tokio::test]
 async fn keys_of_trimmed_entries_are_forgotten_after_their_time_and_those_of_kept_ones_never() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat.db");

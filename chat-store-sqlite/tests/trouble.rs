@@ -40,6 +40,22 @@ async fn a_database_that_another_program_writes_to_refuses_appends_and_goes_on_a
 }
 
 #[tokio::test]
+async fn after_a_failure_the_store_looks_again_how_far_a_room_has_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    let store = SqliteStore::connect(&path).await.unwrap();
+    let lobby = room("lobby");
+    fresh(store.append(&lobby, draft("1", "hello")).await.unwrap());
+    // Stands for a commit of its own that was reported as failed and had happened.
+    let unseen = "INSERT INTO entries (room, offset, at, kind, author, key, fingerprint, name, text) \
+                  SELECT room, 2, at, kind, author, '2', 7, name, text FROM entries";
+    raw_sql(unseen).execute(&mut intruder(&path).await).await.unwrap();
+    let refused = store.append(&lobby, draft("3", "hello")).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable { .. })), "{refused:?}");
+    assert_eq!(fresh(store.append(&lobby, draft("3", "hello")).await.unwrap()).position.offset.get(), 3);
+}
+
+#[tokio::test]
 async fn an_append_waits_for_another_program_that_is_done_in_time() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat.db");
@@ -165,7 +181,7 @@ async fn a_folder_that_does_not_exist_and_a_folder_as_file_are_told() {
     let refused = SqliteStore::connect(folder.path().join("nowhere/chat.db")).await.unwrap_err();
     assert!(matches!(refused, ConnectError::NoFolder { .. }), "{refused:?}");
     let refused = SqliteStore::connect(folder.path()).await.unwrap_err();
-    assert!(matches!(refused, ConnectError::NotWritable { .. }), "{refused:?}");
+    assert!(matches!(refused, ConnectError::Folder { .. }), "{refused:?}");
 }
 
 #[cfg(unix)]
@@ -212,6 +228,24 @@ async fn nothing_is_confirmed_while_another_file_is_in_the_place_of_the_open_one
     fs::remove_file(&files(&path)[1]).unwrap();
     let refused = store.append(&lobby, draft("3", "hello")).await;
     assert!(matches!(refused, Err(StoreError::Unavailable { .. })), "the log is gone: {refused:?}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn another_file_in_the_place_of_the_open_one_is_never_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, backup) = (folder.path().join("chat.db"), folder.path().join("backup.db"));
+    let lobby = room("lobby");
+    let store = SqliteStore::connect(&path).await.unwrap();
+    fresh(store.append(&lobby, draft("1", "hello")).await.unwrap());
+    store.close().await;
+    fs::copy(&path, &backup).unwrap();
+    let store = SqliteStore::connect(&path).await.unwrap();
+    fresh(store.append(&lobby, draft("2", "hello")).await.unwrap());
+    fs::rename(&backup, &path).unwrap();
+    // The first read opens a connection.
+    let refused = store.bounds(std::slice::from_ref(&lobby)).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable { .. })), "{refused:?}");
 }
 
 #[tokio::test]
