@@ -58,6 +58,7 @@ mod list;
 mod log;
 mod open;
 mod options;
+mod page;
 mod presence;
 mod readers;
 mod retention;

@@ -66,12 +66,11 @@ pub(crate) async fn writer(path: &Path, options: &SqliteOptions) -> Result<Sqlit
 
 /// A connection that can only read.
 pub(crate) async fn reader(path: &Path, options: &SqliteOptions) -> Result<SqliteConnection, sqlx::Error> {
-    // Four megabytes of pages each: the system's cache holds the rest. A small row buffer, so that a page cut short by its bytes is not read far beyond.
+    // Four megabytes of pages each: the system's cache holds the rest.
     base(path, options)
         .read_only(true)
         .pragma("query_only", "ON")
         .pragma("cache_size", "-4096")
-        .row_buffer_size(64)
         .connect()
         .await
 }
