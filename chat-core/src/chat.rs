@@ -268,7 +268,7 @@ async fn append(
             .expect("short enough");
     }
     let shown_anyway = mutated(Mutant::ShowRefused).then(|| draft.clone());
-    let news = match rooms.log.append(&room, draft).await {
+    let (receipt, news) = match rooms.log.append(&room, draft).await {
         Ok(Appended::Fresh { entry, announced }) => {
             let receipt = Receipt { bookmark: entry.bookmark(), at: entry.at, duplicate: false };
             let news =
@@ -299,7 +299,6 @@ async fn append(
             return Err(error.into());
         }
     };
-    let (receipt, news) = news;
     if let Some(news) = news {
         // In a task of its own: the author's answer does not wait for the other nodes.
         rooms.tasks.spawn(async move {

@@ -41,14 +41,12 @@ pub(crate) async fn find(rooms: &Arc<Rooms>, room: &Arc<Room>, since: Since) -> 
         Some(bounds) => bounds,
         None => rooms.bounds(&room.id).await?,
     };
-    let capped = |bounds: &Bounds, newest: Option<u64>| match newest {
-        Some(newest) => bounds.trimmed.offset().max(bounds.head.offset().minus(newest)),
-        None => bounds.trimmed.offset(),
-    };
     let from = match since {
         Since::Now => return Ok(Place { at: bounds.head, bounds, lost: false }),
-        Since::Start | Since::Offset(Offset::ZERO) => capped(&bounds, rooms.limits.first_visit_entries_max),
-        Since::Last(newest) => capped(&bounds, Some(newest)),
+        Since::Start | Since::Offset(Offset::ZERO) => {
+            bounds.before_newest(rooms.limits.first_visit_entries_max)
+        }
+        Since::Last(newest) => bounds.before_newest(Some(newest)),
         Since::Offset(_) | Since::Bookmark(_) if mutated(Mutant::ResumeAtHead) => {
             return Ok(Place { at: bounds.head, bounds, lost: false });
         }
@@ -68,8 +66,7 @@ pub(crate) async fn check_again(rooms: &Arc<Rooms>, room: &Arc<Room>, at: Bookma
 /// Where to go on when everything up to `bounds.trimmed` is gone, or has nothing to do with what the reader knows.
 pub(crate) async fn after_loss(rooms: &Arc<Rooms>, room: &Arc<Room>) -> StoreResult<Place> {
     let bounds = rooms.bounds(&room.id).await?;
-    let newest = rooms.limits.first_visit_entries_max.unwrap_or(u64::MAX);
-    let from = bounds.trimmed.offset().max(bounds.head.offset().minus(newest));
+    let from = bounds.before_newest(rooms.limits.first_visit_entries_max);
     Ok(Place { lost: true, ..begin_at(rooms, room, bounds, from).await? })
 }
 
@@ -143,9 +140,8 @@ async fn begin_at(
     rooms: &Arc<Rooms>,
     room: &Arc<Room>,
     mut bounds: Bounds,
-    from: Offset,
+    mut from: Offset,
 ) -> StoreResult<Place> {
-    let mut from = from;
     loop {
         let known = room
             .lock()
@@ -153,8 +149,7 @@ async fn begin_at(
             .as_ref()
             .filter(|tail| tail.epoch() == bounds.epoch())
             .and_then(|tail| tail.bookmark_at(from));
-        let known =
-            known.or_else(|| [bounds.trimmed, bounds.head].into_iter().find(|end| end.offset() == from));
+        let known = known.or_else(|| bounds.end_at(from));
         if let Some(at) = known {
             return Ok(Place { at, bounds, lost: false });
         }

@@ -226,6 +226,16 @@ impl Bounds {
         self.trimmed.offset().next()
     }
 
+    /// The end that stands at `offset`, if one does: what can be told of the log without reading it.
+    pub(crate) fn end_at(&self, offset: Offset) -> Option<Bookmark> {
+        [self.trimmed, self.head].into_iter().find(|end| end.offset() == offset)
+    }
+
+    /// Before the newest `newest` entries, or before all that are kept.
+    pub(crate) fn before_newest(&self, newest: Option<u64>) -> Offset {
+        self.trimmed.offset().max(self.head.offset().minus(newest.unwrap_or(u64::MAX)))
+    }
+
     /// Whether everything after `after` is still here, as far as its epoch and offset can tell. Offset 0 is valid in every epoch.
     pub fn reach_back_to(&self, after: Position) -> bool {
         let same_epoch = after.epoch == self.epoch() || after.offset == Offset::ZERO;

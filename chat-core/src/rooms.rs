@@ -344,13 +344,11 @@ impl Rooms {
                 }
                 room.lock().is_confirmed();
                 for entry in entries {
+                    let entry = Arc::new(Published::new(entry));
                     if mutated(Mutant::HealSilently) {
-                        if let Some(tail) = &mut room.lock().tail {
-                            let _ = tail.offer(Arc::new(Published::new(entry)));
-                        }
+                        room.lock().tail.as_mut().map(|tail| tail.offer(entry));
                         continue;
                     }
-                    let entry = Arc::new(Published::new(entry));
                     self.change(room, |state, spare| state.offer(entry, &self.limits, spare));
                 }
                 self.change(room, |state, _| state.note(head.position));
@@ -370,9 +368,7 @@ impl Rooms {
         {
             return self.diverged(room, seen).await;
         }
-        let (tail, trimmed) = self.load(&room.id).await?;
-        self.restart(room, tail, trimmed);
-        Ok(())
+        self.reload(room).await
     }
 
     /// The log has forgotten what it had confirmed and this node has shown.
@@ -380,6 +376,11 @@ impl Rooms {
         tracing::warn!(room = %room.id, offset = seen.offset().get(), "the store has lost entries that it had confirmed; the room begins a new epoch");
         self.log.renew_epoch(&room.id, seen.epoch()).await?;
         self.pages.forget(&room.id);
+        self.reload(room).await
+    }
+
+    /// Begins the tail anew near the head.
+    async fn reload(self: &Arc<Self>, room: &Arc<Room>) -> StoreResult<()> {
         let (tail, trimmed) = self.load(&room.id).await?;
         self.restart(room, tail, trimmed);
         Ok(())
@@ -397,7 +398,7 @@ impl Rooms {
             if offset < bounds.trimmed.offset() || bounds.head.offset() < offset {
                 return Ok(None);
             }
-            if let Some(end) = [bounds.trimmed, bounds.head].into_iter().find(|end| end.offset() == offset) {
+            if let Some(end) = bounds.end_at(offset) {
                 return Ok(Some(end));
             }
             let after = Position { epoch: bounds.epoch(), offset: offset.minus(1) };

@@ -24,7 +24,6 @@ pub(crate) fn violations(trace: &Trace) -> Vec<String> {
 struct Logs {
     /// At the end, the trimmed part included.
     last: BTreeMap<RoomId, BTreeMap<u64, Line>>,
-    trimmed: BTreeMap<RoomId, u64>,
     /// Everything that ever was.
     ever: BTreeMap<RoomId, BTreeSet<Line>>,
     rolled_back: BTreeMap<RoomId, BTreeSet<Line>>,
@@ -38,10 +37,7 @@ impl Logs {
             let (room, lines, is_kept) = match event {
                 Event::Trimmed { room, lines } => (room, lines, true),
                 Event::RolledBack { room, lines } => (room, lines, false),
-                Event::End { room, lines, trimmed } => {
-                    logs.trimmed.insert(room.clone(), *trimmed);
-                    (room, lines, true)
-                }
+                Event::End { room, lines } => (room, lines, true),
                 _ => continue,
             };
             logs.ever.entry(room.clone()).or_default().extend(lines.iter().cloned());

@@ -50,7 +50,7 @@ pub(crate) enum Event {
     /// The store forgot these: the newest, against its promise.
     RolledBack { room: RoomId, lines: Vec<Line> },
     /// The end: what the log has, and where each reader is.
-    End { room: RoomId, trimmed: u64, lines: Vec<Line> },
+    End { room: RoomId, lines: Vec<Line> },
 }
 
 #[derive(Debug, Default)]

@@ -94,8 +94,8 @@ impl World {
             is_calm: AtomicBool::new(false),
             trace: Arc::default(),
         });
-        for number in 0..random.random_range(1..=3) {
-            let node = world.node(random.random(), number).await;
+        for _ in 0..random.random_range(1..=3) {
+            let node = world.node(random.random()).await;
             world.nodes.lock().unwrap().push(node);
         }
         world
@@ -116,22 +116,21 @@ impl World {
         for room in &self.rooms {
             let bounds = self.bounds(room).await;
             let lines = self.lines(room, bounds.trimmed.offset()).await;
-            self.record(Event::End { room: room.clone(), trimmed: bounds.trimmed.offset().get(), lines });
+            self.record(Event::End { room: room.clone(), lines });
         }
         self.trace.clone()
     }
 
-    async fn node(&self, seed: u64, _number: usize) -> Node {
+    async fn node(&self, seed: u64) -> Node {
         let faults = Faults::new(seed, self.rates);
         if self.is_calm() {
             faults.heal();
         }
         let backends = faults.wrap(Backends::from_store(self.store.clone()));
-        let rule = Rule { closed: self.rooms[0].clone() };
         loop {
             let chat = Chat::builder(backends.clone())
                 .limits(self.limits.clone())
-                .authority(Rule { closed: rule.closed.clone() });
+                .authority(Rule { closed: self.rooms[0].clone() });
             if let Ok(chat) = chat.start().await {
                 return Node { chat: Some(chat), faults };
             }
@@ -146,9 +145,8 @@ impl World {
         let mut done: Vec<(RoomId, String, String)> = Vec::new();
         for count in 0..random.random_range(5..20) {
             self.pause(&mut random, 300).await;
-            let room = self.rooms[random.random_range(0..self.rooms.len())].clone();
+            let mut room = self.rooms[random.random_range(0..self.rooms.len())].clone();
             let (mut key, mut text) = (format!("key {count}"), format!("{author} says {count}"));
-            let mut room = room;
             match random.random_range(0..10) {
                 // The same again, as after an answer that did not arrive.
                 0 if !done.is_empty() => (room, key, text) = done[random.random_range(0..done.len())].clone(),
@@ -340,7 +338,7 @@ impl World {
         };
         self.record(Event::Crash);
         self.pause(random, 2_000).await;
-        let node = self.node(random.random(), number).await;
+        let node = self.node(random.random()).await;
         self.nodes.lock().unwrap()[number] = node;
     }
 
