@@ -3,22 +3,23 @@
 use std::fmt;
 use std::sync::Arc;
 
-use futures_util::StreamExt;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::authority::{Action, Authority, Everyone};
 use crate::backends::Backends;
-use crate::delivery::{Delivery, Heard, Listener, News};
+use crate::delivery::Delivery;
 use crate::entry::{Draft, Timestamp};
 use crate::error::StoreError;
 use crate::history::{self, History, HistoryLimit};
 use crate::id::{RoomId, UserId};
 use crate::limits::Limits;
-use crate::log::{Appended, StoreIdentity};
+use crate::listen::listen;
+use crate::log::StoreIdentity;
 use crate::mutants::{Mutant, mutated};
 use crate::position::{Bookmark, Bounds, Position};
+use crate::post::{append, redact};
 use crate::reader::Reader;
-use crate::rooms::{Backoff, Rooms, shut_down};
+use crate::rooms::{Rooms, shut_down};
 
 /// Why the engine refused something.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -116,6 +117,10 @@ impl ChatBuilder {
             let rooms = rooms.clone();
             async move { rooms.sweep().await }
         });
+        spawn_until(&stop, {
+            let rooms = rooms.clone();
+            async move { rooms.close_idle().await }
+        });
         spawn_until(&stop, listen(rooms.clone(), delivery.clone(), listener));
         let _stop_on_drop = stop.clone().drop_guard();
         Ok(Chat {
@@ -196,10 +201,13 @@ impl Chat {
     ///
     /// # Errors
     /// If the store fails; repeat it.
+    ///
+    /// # Cancellation
+    /// Safe: it goes on in a task of its own, so that what is gone from the store goes from memory, too.
     pub async fn redact(&self, room: &RoomId, at: Position) -> Result<(), StoreError> {
-        self.shared.rooms.log.redact(room, at).await?;
-        self.shared.rooms.redact(room, at);
-        self.shared.delivery.announce(&News::Redacted { room: room.clone(), position: at }).await
+        let redact = redact(self.shared.rooms.clone(), self.shared.delivery.clone(), room.clone(), at);
+        let redacted = self.shared.rooms.tasks.spawn(redact).await;
+        redacted.unwrap_or_else(|broken| Err(StoreError::indeterminate("chat", broken)))
     }
 
     /// Forgets the messages of a room up to and including `upto`. For the application itself: nobody is asked.
@@ -253,95 +261,6 @@ impl Chat {
 impl fmt::Debug for Chat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Chat").field("limits", self.limits()).finish_non_exhaustive()
-    }
-}
-
-/// Log first, then the room: only what is durable is shown.
-async fn append(
-    rooms: Arc<Rooms>,
-    delivery: Arc<dyn Delivery>,
-    room: RoomId,
-    mut draft: Draft,
-) -> Result<Receipt, ChatError> {
-    if mutated(Mutant::DropDeduplication) {
-        draft.key = crate::MessageKey::new(&format!("{}-{:?}", draft.key, tokio::time::Instant::now()))
-            .expect("short enough");
-    }
-    let shown_anyway = mutated(Mutant::ShowRefused).then(|| draft.clone());
-    let (receipt, news) = match rooms.log.append(&room, draft).await {
-        Ok(Appended::Fresh { entry, announced }) => {
-            let receipt = Receipt { bookmark: entry.bookmark(), at: entry.at, duplicate: false };
-            let news =
-                (!announced).then(|| News::Appended { room: room.clone(), entry: Arc::new(entry.clone()) });
-            rooms.offer(&room, entry);
-            (receipt, news)
-        }
-        Ok(Appended::Duplicate { bookmark, at }) => {
-            // The first attempt may have ended between the log and the room.
-            rooms.note(&room, bookmark.position);
-            let news = News::Grown { room: room.clone(), head: bookmark };
-            (Receipt { bookmark, at, duplicate: true }, Some(news))
-        }
-        Ok(Appended::Conflict { bookmark }) => return Err(ChatError::Conflict { bookmark }),
-        Err(error) => {
-            if matches!(error, StoreError::Indeterminate { .. }) {
-                rooms.suspect(&room);
-            }
-            if let Some(draft) = shown_anyway {
-                let Bounds { head, .. } = rooms.bounds(&room).await?;
-                let position = Position { epoch: head.epoch(), offset: head.offset().next() };
-                let Draft { kind, author, key, body } = draft;
-                let at = Timestamp::from_millis(0);
-                let fingerprint = head.fingerprint.then(&author.id, &key, at);
-                let entry = crate::Entry { position, kind, author, key, at, fingerprint, body: Some(body) };
-                rooms.offer(&room, entry);
-            }
-            return Err(error.into());
-        }
-    };
-    if let Some(news) = news {
-        // In a task of its own: the author's answer does not wait for the other nodes.
-        rooms.tasks.spawn(async move {
-            if let Err(error) = delivery.announce(&news).await {
-                tracing::debug!(
-                    error = &error as &dyn std::error::Error,
-                    "news did not get out; the other nodes find out by comparing"
-                );
-            }
-        });
-    }
-    Ok(receipt)
-}
-
-/// Takes in what other nodes tell.
-async fn listen(rooms: Arc<Rooms>, delivery: Arc<dyn Delivery>, mut listener: Listener) {
-    let mut backoff = Backoff::default();
-    loop {
-        while let Some(heard) = listener.heard.next().await {
-            backoff = Backoff::default();
-            match heard {
-                Heard::News(News::Appended { room, entry }) => {
-                    rooms.offer(&room, Arc::unwrap_or_clone(entry))
-                }
-                Heard::News(News::Grown { room, head }) => rooms.note(&room, head.position),
-                Heard::News(News::Redacted { room, position }) => rooms.redact(&room, position),
-                Heard::Interrupted if mutated(Mutant::NeverSweep) => {}
-                Heard::Interrupted => rooms.suspect_all(),
-            }
-        }
-        backoff.wait().await;
-        match delivery.listen().await {
-            Ok(again) => match rooms.listen_with(again.interest.clone()).await {
-                Ok(()) => listener = again,
-                Err(error) => tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "rooms could not be watched again; trying again"
-                ),
-            },
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "news cannot be heard; trying again")
-            }
-        }
     }
 }
 

@@ -25,7 +25,7 @@
 //! | P3 | **One order.** Offsets are contiguous, and every reader sees them in that order. | [`Reader::next`] |
 //! | P4 | **No gap, no repeat.** Whoever resumes after N receives N + 1, N + 2, … and then live entries, whatever is posted meanwhile and however often it is cut. | [`Reader::join`] |
 //! | P5 | **Told, not hidden.** History that a reader needs and that is gone is told. A [`Bookmark`] is checked in full, a bare offset only against what is kept. | [`Step::Lost`] |
-//! | P6 | **Bounded.** A reader holds places and nothing else; everything that can grow has a bound. | [`Limits`] |
+//! | P6 | **Bounded.** A reader holds places, and at most one page of the log while it waits for it; everything that can grow has a bound. | [`Limits`] |
 //! | P7 | **Nobody else's.** Every join, resume, post and history page asks. | [`Authority`] |
 //!
 //! # Exactly once
@@ -68,27 +68,35 @@
 //! # Where to look
 //! | to learn how | read |
 //! |---|---|
-//! | a post becomes an entry | `chat.rs` |
-//! | readers are pulled, take turns and wait | `reader.rs`, `cursor.rs`, `wake.rs` |
-//! | the newest entries are shared, and holes never seen | `tail.rs`, `room.rs` |
-//! | rooms are opened, healed, compared with the log and closed | `rooms.rs`, `suspicion.rs`, `waves.rs` |
+//! | a post becomes an entry, and is announced | `chat.rs`, `post.rs` |
+//! | readers are pulled, take turns and wait | `reader.rs`, `seats.rs`, `cursor.rs`, `wake.rs` |
+//! | a reader asks the log for what the tail no longer has | `errand.rs`, `page.rs` |
+//! | the newest entries are shared, and holes never seen | `tail.rs`, `room.rs`, `waves.rs` |
+//! | rooms are opened and closed | `rooms.rs`, `registry.rs` |
+//! | a room learns of what it missed | `listen.rs`, `sweep.rs`, `suspicion.rs` |
+//! | a room is brought up to what the log has | `heal.rs` |
 //! | a client's position is checked | `place.rs`, `position.rs` |
-//! | log pages are shared | `page.rs`, `history.rs` |
+//! | history is paged backwards | `history.rs` |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod asking;
 mod authority;
 mod backends;
+mod backoff;
 mod chat;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod cursor;
 mod delivery;
 mod entry;
+mod errand;
 mod error;
 pub mod fault;
+mod heal;
 mod history;
 mod id;
 mod limits;
+mod listen;
 mod local_news;
 mod local_presence;
 mod log;
@@ -98,13 +106,18 @@ pub mod mutants;
 mod page;
 mod place;
 mod position;
+mod post;
 mod presence;
 mod published;
 mod reader;
+mod registry;
 mod room;
 mod rooms;
+mod seats;
 mod suspicion;
+mod sweep;
 mod tail;
+mod task;
 mod wake;
 mod waves;
 

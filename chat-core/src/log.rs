@@ -51,6 +51,7 @@ pub trait MessageLog: Debug + Send + Sync + 'static {
     async fn trim(&self, room: &RoomId, upto: Position) -> StoreResult<()>;
 
     /// Removes the body of one entry for good; the entry, its offset and its key remain. Idempotent. A position that names no kept entry: nothing happens.
+    /// [`Bounds::redactions`] grows with each body that is removed, in the same step: it is how other nodes find out when news of it is lost.
     async fn redact(&self, room: &RoomId, at: Position) -> StoreResult<()>;
 
     /// Gives the room a new epoch, if it still has `from`. Its entries, keys and offsets stay and are in the new epoch from then on, also in the

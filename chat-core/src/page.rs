@@ -11,12 +11,13 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use tokio::sync::Semaphore;
 
-use crate::error::StoreResult;
+use crate::error::{StoreError, StoreResult};
 use crate::id::RoomId;
 use crate::limits::Limits;
 use crate::log::{MessageLog, PageLimit, Replay};
 use crate::position::{Bookmark, Bounds, Epoch, Offset, Position};
 use crate::published::Published;
+use crate::task::in_a_task;
 
 /// A run of one room's entries.
 #[derive(Debug)]
@@ -93,8 +94,8 @@ impl Pages {
         loop {
             match self.page(room, epoch, after).await? {
                 Fetched::Page(page) => match page.last() {
-                    // Cut short by its size: the next one begins where it ended.
-                    Some(last) if last < wanted && last < page.head.offset() => after = last,
+                    // Cut short by its size: not walked through, but begun anew where the reader is.
+                    Some(last) if last < wanted && last < page.head.offset() => after = before,
                     _ => return Ok(Fetched::Page(page)),
                 },
                 // The start of the page is trimmed, the entry that is wanted is not.
@@ -112,8 +113,35 @@ impl Pages {
 
     /// One read of the log outside the pages, under the same permits.
     pub(crate) async fn read(&self, room: &RoomId, after: Position, limit: PageLimit) -> StoreResult<Replay> {
+        let (this, room) = (self.this.clone(), room.clone());
+        in_a_task(async move { alive(&this)?.read_here(&room, after, limit).await }).await
+    }
+
+    async fn read_here(&self, room: &RoomId, after: Position, limit: PageLimit) -> StoreResult<Replay> {
         let _permit = self.permits.acquire().await.expect("the semaphore is never closed");
-        self.log.read(room, after, limit).await
+        let replay = self.log.read(room, after, limit).await;
+        if let Err(error) = &replay {
+            let error = error as &dyn std::error::Error;
+            match &replay {
+                // Nobody but an operator can do something about it.
+                Err(StoreError::Corrupt { .. }) => {
+                    tracing::error!(error, %room, after = after.offset.get(), "history cannot be read");
+                }
+                _ => tracing::warn!(error, %room, "history could not be read"),
+            }
+        }
+        replay
+    }
+
+    /// Drops one page, which has turned out not to be what the log has.
+    pub(crate) fn disown(&self, room: &RoomId, page: &Arc<Page>) {
+        let Some(first) = page.entries.first() else { return };
+        let key = (room.clone(), page.epoch.number(), first.position.offset.minus(1));
+        let mut state = self.lock();
+        if state.cached.get(&key).is_some_and(|cached| Arc::ptr_eq(cached, page)) {
+            state.evict(&key);
+            state.order.retain(|other| *other != key);
+        }
     }
 
     /// Drops what is cached of a room.
@@ -157,44 +185,44 @@ impl Pages {
 
     fn launch(&self, key: Key, generation: u64) -> Shared<Flight> {
         let this = self.this.clone();
-        async move {
-            // Whoever waits for the read holds the pages.
-            let Some(pages) = this.upgrade() else {
-                return Err(crate::StoreError::unavailable("chat", "it was shut down"));
-            };
-            let landing = Landing { pages: &pages, key: &key };
-            let (epoch, after) = (Epoch::from_number(key.1), key.2);
-            // A cut-off page ends the run early; the next begins there, and ends where this one would have.
-            let size = u64::from(pages.page_entries.get());
-            let entries = u32::try_from(size - after.get() % size)
-                .ok()
-                .and_then(NonZeroU32::new)
-                .unwrap_or(pages.page_entries);
-            let limit = PageLimit { entries, bytes: pages.page_bytes };
-            let replay = pages.read(&key.0, Position { epoch, offset: after }, limit).await?;
-            drop(landing);
-            Ok(match replay {
-                Replay::Lost { bounds } => Fetched::Lost(bounds),
-                Replay::Page { entries, head } => {
-                    let full = entries.len() == limit.entries.get() as usize;
-                    let entries: Vec<_> =
-                        entries.into_iter().map(|entry| Arc::new(Published::new(entry))).collect();
-                    let page = Arc::new(Page { epoch: head.epoch(), entries, head });
-                    let closed = full || page.last().is_some_and(|last| last < head.offset());
-                    if closed {
-                        pages.lock().insert(key.clone(), page.clone(), generation, pages.cache_bytes_max);
-                    }
-                    Fetched::Page(page)
+        in_a_task(async move { alive(&this)?.fetch(key, generation).await }).boxed().shared()
+    }
+
+    async fn fetch(&self, key: Key, generation: u64) -> StoreResult<Fetched> {
+        let landing = Landing { pages: self, key: &key };
+        let (epoch, after) = (Epoch::from_number(key.1), key.2);
+        // A page that begins elsewhere ends where the aligned one would have.
+        let size = u64::from(self.page_entries.get());
+        let entries = u32::try_from(size - after.get() % size)
+            .ok()
+            .and_then(NonZeroU32::new)
+            .unwrap_or(self.page_entries);
+        let limit = PageLimit { entries, bytes: self.page_bytes };
+        let replay = self.read_here(&key.0, Position { epoch, offset: after }, limit).await?;
+        drop(landing);
+        Ok(match replay {
+            Replay::Lost { bounds } => Fetched::Lost(bounds),
+            Replay::Page { entries, head } => {
+                let full = entries.len() == limit.entries.get() as usize;
+                let entries: Vec<_> =
+                    entries.into_iter().map(|entry| Arc::new(Published::new(entry))).collect();
+                let page = Arc::new(Page { epoch: head.epoch(), entries, head });
+                let closed = full || page.last().is_some_and(|last| last < head.offset());
+                if closed {
+                    self.lock().insert(key, page.clone(), generation, self.cache_bytes_max);
                 }
-            })
-        }
-        .boxed()
-        .shared()
+                Fetched::Page(page)
+            }
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("a panic while holding the pages is a bug")
     }
+}
+
+fn alive(pages: &Weak<Pages>) -> StoreResult<Arc<Pages>> {
+    pages.upgrade().ok_or_else(|| StoreError::unavailable("chat", "it was shut down"))
 }
 
 /// Takes a read off the list of those under way, also when everybody who waited for it has gone.

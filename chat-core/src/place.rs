@@ -34,38 +34,39 @@ pub(crate) struct Place {
     pub(crate) lost: bool,
 }
 
-/// Finds the place for a new reader of an open room. Costs no call of the log where the tail can tell.
+/// Finds the place for a new reader of an open room. A resume costs no call of the log where the tail can tell.
 pub(crate) async fn find(rooms: &Arc<Rooms>, room: &Arc<Room>, since: Since) -> StoreResult<Place> {
-    let known = room.lock().bounds();
-    let bounds = match known {
-        Some(bounds) => bounds,
-        None => rooms.bounds(&room.id).await?,
+    let claim = match since {
+        Since::Bookmark(bookmark) => Claim::Bookmark(bookmark),
+        Since::Offset(offset) if offset != Offset::ZERO => Claim::Offset(offset),
+        _ => return first_visit(rooms, room, since).await,
     };
-    let from = match since {
-        Since::Now => return Ok(Place { at: bounds.head, bounds, lost: false }),
-        Since::Start | Since::Offset(Offset::ZERO) => {
-            bounds.before_newest(rooms.limits.first_visit_entries_max)
-        }
-        Since::Last(newest) => bounds.before_newest(Some(newest)),
-        Since::Offset(_) | Since::Bookmark(_) if mutated(Mutant::ResumeAtHead) => {
-            return Ok(Place { at: bounds.head, bounds, lost: false });
-        }
-        Since::Offset(offset) => return check(rooms, room, Claim::Offset(offset)).await,
-        Since::Bookmark(bookmark) => return check(rooms, room, Claim::Bookmark(bookmark)).await,
+    if mutated(Mutant::ResumeAtHead) {
+        let bounds = rooms.bounds(&room.id).await?;
+        return Ok(Place { at: bounds.head, bounds, lost: false });
+    }
+    check(rooms, room, claim).await
+}
+
+/// Asks the log, not the tail: another node may have posted or trimmed what this one has not heard of.
+async fn first_visit(rooms: &Arc<Rooms>, room: &Arc<Room>, since: Since) -> StoreResult<Place> {
+    let bounds = rooms.bounds(&room.id).await?;
+    rooms.note(&room.id, bounds.head.position);
+    let newest = match since {
+        Since::Now => Some(0),
+        Since::Last(newest) => Some(newest),
+        _ => rooms.limits.first_visit_entries_max,
     };
-    begin_at(rooms, room, bounds, from).await
+    begin_at(rooms, room, bounds, bounds.before_newest(newest)).await
 }
 
 /// Checks the place of a reader that the tail or a page contradicts.
 pub(crate) async fn check_again(rooms: &Arc<Rooms>, room: &Arc<Room>, at: Bookmark) -> StoreResult<Place> {
-    // The reader had it from this node: copies of what the log has forgotten may be about.
-    rooms.pages.forget(&room.id);
     ask_the_log(rooms, room, Claim::Bookmark(at)).await
 }
 
 /// Where to go on when everything up to `bounds.trimmed` is gone, or has nothing to do with what the reader knows.
-pub(crate) async fn after_loss(rooms: &Arc<Rooms>, room: &Arc<Room>) -> StoreResult<Place> {
-    let bounds = rooms.bounds(&room.id).await?;
+pub(crate) async fn after_loss(rooms: &Arc<Rooms>, room: &Arc<Room>, bounds: Bounds) -> StoreResult<Place> {
     let from = bounds.before_newest(rooms.limits.first_visit_entries_max);
     Ok(Place { lost: true, ..begin_at(rooms, room, bounds, from).await? })
 }
@@ -105,7 +106,7 @@ async fn check(rooms: &Arc<Rooms>, room: &Arc<Room>, claim: Claim) -> StoreResul
         (state.tail.as_ref().and_then(|tail| tail.bookmark_at(wanted)), state.bounds())
     };
     if let Some(bounds) = bounds {
-        let mut found = known;
+        let mut found = known.or_else(|| bounds.end_at(wanted));
         if found.is_none() && bounds.reach_back_to(Position { epoch: bounds.epoch(), offset: wanted }) {
             found = match rooms.pages.holding(&room.id, bounds.epoch(), wanted).await? {
                 Fetched::Page(page) => page.get(wanted).map(|entry| entry.bookmark()),
@@ -124,7 +125,7 @@ async fn ask_the_log(rooms: &Arc<Rooms>, room: &Arc<Room>, claim: Claim) -> Stor
     let mut bounds = rooms.bounds(&room.id).await?;
     let found = rooms.bookmark_at(&room.id, &mut bounds, claim.offset()).await?;
     let Some(at) = found.filter(|found| claim.agrees_with(*found)) else {
-        return after_loss(rooms, room).await;
+        return after_loss(rooms, room, bounds).await;
     };
     let here = room.lock().tail.as_ref().and_then(|tail| tail.bookmark_at(at.offset()));
     if here.is_some_and(|here| here.fingerprint != at.fingerprint) {

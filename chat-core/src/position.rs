@@ -204,6 +204,8 @@ pub struct Bounds {
     pub trimmed: Bookmark,
     /// The newest entry; offset 0 in a room that was never written to.
     pub head: Bookmark,
+    /// How many bodies were redacted so far: whoever has copies that are older than the last one reads them again.
+    pub redactions: u64,
 }
 
 impl Bounds {
@@ -213,7 +215,7 @@ impl Bounds {
             position: Position { epoch: Epoch::UNWRITTEN, offset: Offset::ZERO },
             fingerprint: Fingerprint::NONE,
         };
-        Bounds { trimmed: start, head: start }
+        Bounds { trimmed: start, head: start, redactions: 0 }
     };
 
     /// The epoch of both ends.

@@ -1,7 +1,7 @@
 //! One room on this node: its tail, and the readers that wait for it.
 //!
-//! Everything here is done under one short lock and never waits. `rooms.rs` opens rooms and compares them with the log; `waves.rs` wakes
-//! the readers of large rooms piece by piece.
+//! Everything here is done under one short lock and never waits. `rooms.rs` opens rooms, `heal.rs` brings them up to date with the log, and
+//! `waves.rs` wakes the readers of large rooms piece by piece.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,6 +21,8 @@ pub(crate) const WAVE_READERS: usize = 128;
 
 pub(crate) struct Room {
     pub(crate) id: RoomId,
+    /// Held while the room is opened, watched anew or closed: a late `unwatch` must not undo a new `watch`.
+    pub(crate) gate: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -28,13 +30,19 @@ pub(crate) struct State {
     /// `None` until the room was opened.
     pub(crate) tail: Option<Tail>,
     /// The last trimmed entry, as far as is known.
-    pub(crate) trimmed: Bookmark,
+    trimmed: Bookmark,
+    /// How many bodies had been redacted when the tail was read, and at the last comparison.
+    redactions: u64,
+    redactions_found: u64,
     /// Growth that was heard of before the room was open.
     noted: Option<Position>,
-    /// Something contradicts the tail: the log must decide.
-    at_odds: bool,
+    /// How often something contradicted the tail, and up to which time the log has decided that nothing does.
+    doubts: u64,
+    doubts_settled: u64,
     /// A task is comparing the tail with the log.
     healing: bool,
+    /// The head when the room was last compared with the log.
+    compared: Bookmark,
     pub(crate) opening: Option<WeakShared<BoxFuture<'static, StoreResult<()>>>>,
     waiting: BTreeMap<u64, (Arc<WakeSet>, Slot)>,
     next_waiting: u64,
@@ -65,15 +73,19 @@ impl Room {
         let state = State {
             tail: None,
             trimmed: Bounds::UNWRITTEN.trimmed,
+            redactions: 0,
+            redactions_found: 0,
             noted: None,
-            at_odds: false,
+            doubts: 0,
+            doubts_settled: 0,
             healing: false,
+            compared: Bounds::UNWRITTEN.head,
             opening: None,
             waiting: BTreeMap::new(),
             next_waiting: 0,
             wave: Wave::default(),
         };
-        Self { id, state: Mutex::new(state) }
+        Self { id, gate: tokio::sync::Mutex::default(), state: Mutex::new(state) }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -101,29 +113,46 @@ impl Room {
 }
 
 impl State {
-    /// Puts the tail in place, anew or again, and wakes every reader.
-    pub(crate) fn restart(&mut self, mut tail: Tail, trimmed: Bookmark) -> Effect {
+    /// Puts a tail of the room's `bounds` in place, for the first time or anew, and wakes every reader. `spare` are the bytes that it may have.
+    pub(crate) fn restart(
+        &mut self,
+        mut tail: Tail,
+        bounds: &Bounds,
+        limits: &Limits,
+        spare: usize,
+    ) -> Effect {
         if let Some(noted) = self.noted.take() {
             tail.note(noted);
         }
+        // What was known of the same history still is.
+        if let Some(old) = &self.tail
+            && old.epoch() == tail.epoch()
+        {
+            tail.note(Position { epoch: old.epoch(), offset: old.known() });
+        }
+        // The readers can do with pages.
+        let entries_max = if tail.bytes() <= spare { limits.tail_entries_max } else { 0 };
+        tail.shrink(entries_max, limits.tail_bytes_max);
         self.tail = Some(tail);
-        self.trimmed = trimmed;
-        self.at_odds = false;
+        self.trimmed = bounds.trimmed;
+        self.redactions = bounds.redactions;
+        self.redactions_found = bounds.redactions;
+        self.doubts_settled = self.doubts;
         Effect { wave: self.begin_wave(), heal: self.begin_heal() }
     }
 
-    /// Takes an entry. `spare` are the bytes that the tails of this node may still grow by.
+    /// Takes an entry. `spare` are the bytes that the tail may have.
     pub(crate) fn offer(&mut self, entry: Arc<Published>, limits: &Limits, spare: usize) -> Effect {
         let Some(tail) = &mut self.tail else {
             self.hear_early(entry.position);
             return Effect::default();
         };
-        match tail.offer(entry) {
-            Offered::Shown => {
-                let roomy = tail.bytes() <= spare;
-                tail.shrink(if roomy { limits.tail_entries_max.max(1) } else { 1 }, limits.tail_bytes_max);
-                Effect { wave: self.begin_wave(), heal: false }
-            }
+        let offered = tail.offer(entry);
+        let (entries_max, bytes_max) =
+            if tail.bytes() <= spare { (limits.tail_entries_max, limits.tail_bytes_max) } else { (1, 0) };
+        tail.shrink(entries_max.max(1), bytes_max);
+        match offered {
+            Offered::Shown => Effect { wave: self.begin_wave(), heal: false },
             Offered::Known => Effect::default(),
             Offered::Early => Effect { wave: false, heal: self.begin_heal() },
             // Part of what was offered before may have become visible.
@@ -138,21 +167,40 @@ impl State {
             return Effect::default();
         };
         tail.note(head);
-        self.at_odds |= tail.epoch() != head.epoch;
+        if tail.epoch() != head.epoch {
+            self.doubts += 1;
+        }
         Effect { wave: false, heal: self.begin_heal() }
     }
 
-    /// Compares what a sweep found with what was here *before* it asked.
-    pub(crate) fn compare(&mut self, before: Bookmark, bounds: &Bounds) -> Effect {
+    /// Compares what a sweep found with what was here *before* it asked. `spare` are the bytes that the tail may have.
+    pub(crate) fn compare(&mut self, before: Bookmark, bounds: &Bounds, spare: usize) -> Effect {
         let differs = bounds.epoch() != before.epoch()
             || bounds.head.offset() < before.offset()
             || (bounds.head.offset() == before.offset() && bounds.head != before);
         if !differs {
             self.trimmed = bounds.trimmed;
         }
+        self.redactions_found = bounds.redactions;
         // An unwritten room that was written to meanwhile only has grown.
-        self.at_odds |= differs && before.offset() != crate::Offset::ZERO;
+        if differs && before.offset() != crate::Offset::ZERO {
+            self.doubts += 1;
+        }
+        // Nothing was posted for a while, and busier rooms need the memory.
+        if std::mem::replace(&mut self.compared, before) == before
+            && let Some(tail) = &mut self.tail
+            && spare < tail.bytes()
+        {
+            tail.shrink(0, 0);
+        }
         self.note(bounds.head.position)
+    }
+
+    pub(crate) fn redact(&mut self, at: Position) -> Effect {
+        if let Some(tail) = &mut self.tail {
+            tail.redact(at);
+        }
+        Effect::default()
     }
 
     /// Whether the tail must still be compared with the log; if not, the task that does so ends.
@@ -167,22 +215,39 @@ impl State {
 
     /// Somebody has seen that the tail contradicts the log.
     pub(crate) fn doubt(&mut self) -> Effect {
-        self.at_odds = true;
+        self.doubts += 1;
         Effect { wave: false, heal: self.begin_heal() }
     }
 
-    /// The log was asked and agrees with the tail.
-    pub(crate) fn is_confirmed(&mut self) {
-        self.at_odds = false;
+    /// A body was redacted, and perhaps not here: the news of it may be lost.
+    pub(crate) fn has_stale_bodies(&self) -> bool {
+        self.redactions != self.redactions_found
+    }
+
+    pub(crate) fn doubts(&self) -> u64 {
+        self.doubts
+    }
+
+    /// The log was asked after so many [doubts](State::doubts), and agrees with the tail.
+    pub(crate) fn is_confirmed(&mut self, doubts: u64) {
+        self.doubts_settled = self.doubts_settled.max(doubts);
+    }
+
+    /// The newest entry that is shown; `None` until the room is open.
+    pub(crate) fn head(&self) -> Option<Bookmark> {
+        self.tail.as_ref().map(Tail::head)
     }
 
     /// What is here; `None` until the room is open.
     pub(crate) fn bounds(&self) -> Option<Bounds> {
-        self.tail.as_ref().map(|tail| Bounds { trimmed: self.trimmed, head: tail.head() })
+        let of_tail =
+            |tail: &Tail| Bounds { trimmed: self.trimmed, head: tail.head(), redactions: self.redactions };
+        self.tail.as_ref().map(of_tail)
     }
 
     fn wants_healing(&self) -> bool {
-        self.tail.as_ref().is_some_and(|tail| self.at_odds || tail.is_behind())
+        let contradicted = self.doubts_settled < self.doubts || self.has_stale_bodies();
+        self.tail.as_ref().is_some_and(|tail| contradicted || tail.is_behind())
     }
 
     fn begin_heal(&mut self) -> bool {

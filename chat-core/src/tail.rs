@@ -70,9 +70,9 @@ impl Tail {
         self.base.offset().plus(self.run.len() as u64)
     }
 
-    /// Bytes held by the run.
+    /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
-        self.run_bytes
+        self.run_bytes + self.early.values().map(|entry| entry.cost()).sum::<usize>()
     }
 
     /// Whether the log is known to have more than is shown.
@@ -174,8 +174,9 @@ impl Tail {
         }
     }
 
-    /// Forgets the oldest entries until at most so many remain.
+    /// Forgets what lies beyond a hole and then the oldest entries until at most so much remains; the newest one may be larger.
     pub(crate) fn shrink(&mut self, entries_max: usize, bytes_max: usize) {
+        while bytes_max < self.bytes() && self.early.pop_last().is_some() {}
         while entries_max < self.run.len() || (bytes_max < self.run_bytes && 1 < self.run.len()) {
             let Some(oldest) = self.run.pop_front() else { return };
             self.run_bytes -= oldest.cost();

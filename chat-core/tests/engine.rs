@@ -170,17 +170,43 @@ async fn history_pages_backward_without_hole_or_repeat() {
     assert_eq!(seen, range(1..=1_000));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_room_that_nobody_comes_back_to_is_closed() {
-    let (_, chat) = chat().await;
-    let reader = chat.reader(user("bob"));
-    reader.join(&room(), Since::Start).await.unwrap();
-    drop(reader);
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    post(&chat, 1..=3).await;
-    let reader = chat.reader(user("bob"));
-    reader.join(&room(), Since::Start).await.unwrap();
-    assert_eq!(read(&reader, 3).await, range(1..=3));
+/// Allows one thing only.
+#[derive(Debug)]
+struct Only(Action);
+
+#[async_trait::async_trait]
+impl Authority for Only {
+    async fn allows(&self, _: &UserId, _: &RoomId, action: Action) -> StoreResult<bool> {
+        Ok(action == self.0)
+    }
+}
+
+#[tokio::test]
+async fn whoever_may_not_is_refused_each_thing_and_leaves_no_trace() {
+    let limit = HistoryLimit::default();
+    for allowed in [Action::Join, Action::Resume, Action::Post, Action::History] {
+        let (store, outsiders) = chat().await;
+        post(&outsiders, 1..=3).await;
+        let resumed = Since::Bookmark(outsiders.bounds(&room()).await.unwrap().head);
+        let chat = Chat::builder(Backends::from_store(store.clone()))
+            .authority(Only(allowed))
+            .start()
+            .await
+            .unwrap();
+        let reader = chat.reader(user("bob"));
+        let outcome = |action, forbidden: Option<ChatError>| {
+            let refused = matches!(forbidden, Some(ChatError::Forbidden));
+            assert!(refused != (action == allowed), "{action:?}, allowed {allowed:?}: {forbidden:?}");
+        };
+        outcome(Action::Join, reader.join(&room(), Since::Start).await.err());
+        reader.leave(&room());
+        outcome(Action::Resume, reader.join(&room(), resumed).await.err());
+        reader.leave(&room());
+        outcome(Action::Post, chat.post(&room(), draft("eve", "k", "x")).await.err());
+        outcome(Action::History, chat.history(&user("bob"), &room(), None, limit).await.err());
+        let stored = outsiders.bounds(&room()).await.unwrap().head.offset().get();
+        assert_eq!(stored, if allowed == Action::Post { 4 } else { 3 });
+    }
 }
 
 #[tokio::test]

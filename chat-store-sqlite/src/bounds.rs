@@ -21,7 +21,7 @@ pub(crate) async fn of_rooms(
     rooms: &[RoomId],
 ) -> Result<Vec<SqliteRow>, sqlx::Error> {
     static ROOMS: ListStatement = ListStatement::new(
-        "SELECT r.epoch, r.trimmed, r.trimmed_fingerprint, h.offset, h.fingerprint, r.id, r.name FROM",
+        "SELECT r.epoch, r.trimmed, r.trimmed_fingerprint, r.redactions, h.offset, h.fingerprint, r.id, r.name FROM",
         1,
         "JOIN rooms AS r ON r.name = column1 LEFT JOIN entries AS h \
          ON h.room = r.id AND h.offset = (SELECT max(offset) FROM entries WHERE room = r.id)",
@@ -40,26 +40,26 @@ pub(crate) async fn of_rooms(
 impl RoomRow {
     /// A row that [`of_rooms`] answered.
     pub(crate) fn decode(row: &SqliteRow) -> StoreResult<Self> {
-        let name: &str = column(row, 6)?;
+        let name: &str = column(row, 7)?;
         Ok(Self {
             room: RoomId::reserved(name).map_err(corrupt)?,
-            id: column(row, 5)?,
+            id: column(row, 6)?,
             bounds: bounds(row, 0)?,
         })
     }
 }
 
-/// The bounds in five columns: epoch, trimmed, its fingerprint, and offset and fingerprint of the newest entry.
+/// The bounds in six columns: epoch, trimmed, its fingerprint, redactions, and offset and fingerprint of the newest entry.
 pub(crate) fn bounds(row: &SqliteRow, first: usize) -> StoreResult<Bounds> {
     let epoch = Epoch::from_number(number(row, first)?);
     let bookmark = |offset, fingerprint| Bookmark { position: Position { epoch, offset }, fingerprint };
     let trimmed = bookmark(offset(row, first + 1)?, Fingerprint::from_number(number(row, first + 2)?));
     // Of a room that was trimmed to its head, not even keys may be left.
-    let head = match column::<Option<i64>>(row, first + 3)? {
+    let head = match column::<Option<i64>>(row, first + 4)? {
         None => trimmed,
-        Some(_) => bookmark(offset(row, first + 3)?, Fingerprint::from_number(number(row, first + 4)?)),
+        Some(_) => bookmark(offset(row, first + 4)?, Fingerprint::from_number(number(row, first + 5)?)),
     };
-    Ok(Bounds { trimmed, head })
+    Ok(Bounds { trimmed, head, redactions: number(row, first + 3)? })
 }
 
 pub(crate) fn column<'r, T>(row: &'r SqliteRow, index: usize) -> StoreResult<T>

@@ -52,11 +52,11 @@ pub(crate) async fn trim(
 /// Removes the body of a kept entry of a loaded room. Answers whether there was one; then a [`scrub`] is due.
 pub(crate) async fn redact(
     connection: &mut SqliteConnection,
-    rooms: &Rooms,
+    rooms: &mut Rooms,
     room: &RoomId,
     at: Position,
 ) -> Result<bool, Failed> {
-    let Some(Room { id: Some(id), bounds }) = rooms.get(room) else { return Ok(false) };
+    let Some(Room { id: Some(id), mut bounds }) = rooms.get(room) else { return Ok(false) };
     if at.epoch != bounds.epoch() || at.offset <= bounds.trimmed.offset() {
         return Ok(false);
     }
@@ -68,7 +68,13 @@ pub(crate) async fn redact(
     .execute(connection)
     .await
     .map_err(Failed::at(Stage::Commit))?;
-    Ok(0 < done.rows_affected())
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    // A trigger has counted it.
+    bounds.redactions += 1;
+    rooms.set(room.clone(), Room { id: Some(id), bounds });
+    Ok(true)
 }
 
 /// Copies the write-ahead log into the file and empties it, so that what was overwritten in the file is nowhere else.

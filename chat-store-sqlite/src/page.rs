@@ -28,7 +28,7 @@ const BODY_BYTES_MAX: usize = 64 << 20;
 ///
 /// Each entry is nine numbers, each followed by a space, and then its texts without anything between them; the last five numbers are
 /// their lengths in bytes, -1 for what is gone.
-const PAGE: &str = "SELECT r.epoch, r.trimmed, r.trimmed_fingerprint, h.offset, h.fingerprint, (
+const PAGE: &str = "SELECT r.epoch, r.trimmed, r.trimmed_fingerprint, r.redactions, h.offset, h.fingerprint, (
     SELECT group_concat(concat(
         e.offset, ' ', e.at, ' ', e.kind, ' ', e.fingerprint, ' ',
         octet_length(e.author), ' ', octet_length(e.name), ' ', octet_length(e.key), ' ',
@@ -69,7 +69,7 @@ pub(crate) fn decode(row: Option<&SqliteRow>, after: Position, limit: PageLimit)
         return Ok(Replay::Lost { bounds });
     }
     let joined = match row {
-        Some(row) => column::<Option<&[u8]>>(row, 5)?.unwrap_or_default(),
+        Some(row) => column::<Option<&[u8]>>(row, 6)?.unwrap_or_default(),
         None => &[],
     };
     let (mut rest, mut entries, mut bytes) = (Rest(joined), Vec::new(), 0_usize);

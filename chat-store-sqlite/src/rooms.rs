@@ -25,7 +25,7 @@ impl Room {
     /// A room before its first entry.
     pub(crate) fn new() -> Self {
         let start = Bookmark::start(Epoch::from_random(rand::random()));
-        Self { id: None, bounds: Bounds { trimmed: start, head: start } }
+        Self { id: None, bounds: Bounds { trimmed: start, head: start, redactions: 0 } }
     }
 }
 

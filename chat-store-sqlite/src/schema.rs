@@ -11,7 +11,8 @@ use crate::connect_error::ConnectError;
 const APPLICATION_ID: i64 = 0x4368_6174;
 
 /// Version n is what the first n of these make.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_rooms.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../migrations/0001_rooms.sql"), include_str!("../migrations/0002_redactions.sql")];
 
 /// Refuses a file that is not ours, without changing it.
 pub(crate) async fn check(path: &Path, connection: &mut SqliteConnection) -> Result<(), ConnectError> {

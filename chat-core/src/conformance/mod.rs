@@ -130,6 +130,7 @@ macro_rules! conformance {
             redact_removes_the_body_and_nothing_else
             a_repeat_of_a_redacted_entry_is_a_duplicate
             redact_is_idempotent_and_ignores_what_names_no_entry
+            redactions_are_counted
             a_redacted_entry_keeps_its_fingerprint_when_trimmed
             a_new_epoch_keeps_entries_and_offsets
             appends_go_on_in_the_new_epoch

@@ -75,7 +75,7 @@ pub async fn what_was_trimmed_and_redacted_stays_gone_after_reopening<S: Message
     let store = open().await;
     entries[2].body = None;
     assert_eq!(kept(&store, &room).await, entries[2..]);
-    let expected = Bounds { trimmed: entries[1].bookmark(), head: entries[3].bookmark() };
+    let expected = Bounds { trimmed: entries[1].bookmark(), head: entries[3].bookmark(), redactions: 1 };
     assert_eq!(bounds(&store, &room).await, expected);
     close(store).await;
 }

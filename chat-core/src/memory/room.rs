@@ -14,6 +14,7 @@ pub(super) struct Room {
     trimmed: (Offset, Fingerprint),
     /// What is kept: from the one after `trimmed`, each one further.
     entries: VecDeque<Entry>,
+    redactions: u64,
     keys: BTreeMap<(UserId, MessageKey), First>,
 }
 
@@ -30,6 +31,7 @@ impl Room {
         epoch: Epoch::UNWRITTEN,
         trimmed: (Offset::ZERO, Fingerprint::NONE),
         entries: VecDeque::new(),
+        redactions: 0,
         keys: BTreeMap::new(),
     };
 
@@ -93,8 +95,9 @@ impl Room {
         if at.epoch == self.epoch
             && let Some(index) = self.index_after(at.offset).checked_sub(1)
             && let Some(entry) = self.entries.get_mut(index)
+            && entry.body.take().is_some()
         {
-            entry.body = None;
+            self.redactions += 1;
         }
     }
 
@@ -116,7 +119,8 @@ impl Room {
 
     pub(super) fn bounds(&self) -> Bounds {
         let trimmed = self.bookmark(self.trimmed.0, self.trimmed.1);
-        Bounds { trimmed, head: self.entries.back().map_or(trimmed, Entry::bookmark) }
+        let head = self.entries.back().map_or(trimmed, Entry::bookmark);
+        Bounds { trimmed, head, redactions: self.redactions }
     }
 
     fn bookmark(&self, offset: Offset, fingerprint: Fingerprint) -> Bookmark {

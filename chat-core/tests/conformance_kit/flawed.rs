@@ -44,6 +44,8 @@ pub(crate) enum Flaw {
     TrimForgetsKeys,
     RedactDoesNothing,
     RedactForgetsKeys,
+    RedactionsAreNotCounted,
+    RedactionsAreForgottenWhenTrimmed,
     RenewIgnoresFrom,
     // Delivery.
     NothingIsHeard,
@@ -235,6 +237,10 @@ impl MessageLog for Flawed {
                     bounds.head.position.epoch = Epoch::from_random(u64::MAX);
                 }
                 Flaw::TrimForgetsTheFingerprint => bounds.trimmed.fingerprint = Fingerprint::NONE,
+                Flaw::RedactionsAreNotCounted => bounds.redactions = 0,
+                Flaw::RedactionsAreForgottenWhenTrimmed if bounds.trimmed == bounds.head => {
+                    bounds.redactions = 0
+                }
                 _ => {}
             }
         }

@@ -11,7 +11,7 @@ pub async fn trim_forgets_up_to_and_including_the_position(store: impl MessageLo
     let entries = fill(&store, &room, 5).await;
     trim(&store, &room, entries[1].position).await;
     assert_eq!(kept(&store, &room).await, entries[2..]);
-    let expected = Bounds { trimmed: entries[1].bookmark(), head: entries[4].bookmark() };
+    let expected = Bounds { trimmed: entries[1].bookmark(), head: entries[4].bookmark(), redactions: 0 };
     assert_eq!(bounds(&store, &room).await, expected, "with the fingerprint of the last trimmed entry");
     let next = append_fresh(&store, &room, draft("next")).await;
     assert_eq!(next.position, at(entries[0].position.epoch, 6));
@@ -22,7 +22,7 @@ pub async fn a_room_trimmed_to_its_head_goes_on_counting(store: impl MessageLog 
     let room = room("a");
     let last = fill(&store, &room, 3).await.pop().expect("three entries");
     trim(&store, &room, last.position).await;
-    let empty = Bounds { trimmed: last.bookmark(), head: last.bookmark() };
+    let empty = Bounds { trimmed: last.bookmark(), head: last.bookmark(), redactions: 0 };
     assert_eq!(bounds(&store, &room).await, empty);
     assert_eq!(page(&store, &room, last.position, UNLIMITED).await, (Vec::new(), last.bookmark()));
     let next = append_fresh(&store, &room, draft("next")).await;
@@ -100,6 +100,22 @@ pub async fn redact_removes_the_body_and_nothing_else(store: impl MessageLog + C
         assert_eq!(kept(&store, &room).await, entries);
     }
     assert_eq!(bounds(&store, &room).await.head, entries[3].bookmark());
+}
+
+/// Each body that is redacted counts once, so that copies elsewhere are known to be old: also in a new epoch and after trimming.
+pub async fn redactions_are_counted(store: impl MessageLog + Clone) {
+    let room = room("a");
+    let entries = fill(&store, &room, 3).await;
+    let epoch = entries[0].position.epoch;
+    assert_eq!(bounds(&store, &room).await.redactions, 0);
+    for (which, count) in [(1, 1), (1, 1), (0, 2), (9, 2)] {
+        redact(&store, &room, at(epoch, which + 1)).await;
+        assert_eq!(bounds(&store, &room).await.redactions, count, "after redacting entry {}", which + 1);
+    }
+    trim(&store, &room, at(epoch, 3)).await;
+    assert_eq!(bounds(&store, &room).await.redactions, 2);
+    assert_eq!(store.renew_epoch(&room, epoch).await.expect("renew").redactions, 2);
+    assert_eq!(bounds(&store, &room).await.redactions, 2);
 }
 
 /// A repeat of a redacted entry is a duplicate, also with other content: nothing is left to compare with.

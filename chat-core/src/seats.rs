@@ -1,0 +1,258 @@
+//! One reader's seats in its rooms: which of them may have something, whose turn it is, and one question to the log at a time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::time::{Instant, sleep_until};
+
+use crate::backoff::Backoff;
+use crate::cursor::{Cursor, Decision};
+use crate::errand::{Found, Look, look};
+use crate::id::RoomId;
+use crate::limits::Budget;
+use crate::place::Place;
+use crate::position::{Bookmark, Bounds};
+use crate::published::Published;
+use crate::reader::{Run, Step};
+use crate::rooms::{Hold, Rooms};
+use crate::wake::{Slot, WakeSet};
+
+pub(crate) struct Seats {
+    wake: Arc<WakeSet>,
+    seats: Vec<Option<Seat>>,
+    by_room: BTreeMap<RoomId, Slot>,
+    /// Rooms that may have something, each at most once.
+    ready: VecDeque<Slot>,
+    /// Rooms that wait for the errand under way to end, before they have one of their own.
+    behind: VecDeque<Slot>,
+    /// One at a time, so what a reader may hold is one page.
+    errand: Option<Errand>,
+    joins: u64,
+}
+
+struct Seat {
+    hold: Hold,
+    cursor: Cursor,
+    ticket: u64,
+    is_ready: bool,
+    /// Tells a seat from an earlier one in the same slot.
+    join: u64,
+    /// A page did not continue the place: one of the two is not what the log has.
+    is_doubtful: bool,
+    /// After an answer that was of no use the log is not asked again before this.
+    rests_until: Option<Instant>,
+    backoff: Backoff,
+}
+
+struct Errand {
+    slot: Slot,
+    join: u64,
+    found: BoxFuture<'static, Found>,
+}
+
+impl Seats {
+    pub(crate) fn new(wake: Arc<WakeSet>) -> Self {
+        Self {
+            wake,
+            seats: Vec::new(),
+            by_room: BTreeMap::new(),
+            ready: VecDeque::new(),
+            behind: VecDeque::new(),
+            errand: None,
+            joins: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_room.len()
+    }
+
+    pub(crate) fn is_in(&self, room: &RoomId) -> bool {
+        self.by_room.contains_key(room)
+    }
+
+    pub(crate) fn places(&self) -> Vec<(RoomId, Bookmark)> {
+        let place = |(room, slot): (&RoomId, &Slot)| Some((room.clone(), self.seat(*slot)?.cursor.at()));
+        self.by_room.iter().filter_map(place).collect()
+    }
+
+    /// Takes a seat in a room, in place of the one that the reader may have there.
+    pub(crate) fn take(&mut self, hold: Hold, place: &Place) {
+        let room = hold.room.id.clone();
+        self.leave(&room);
+        let slot = self.free_slot();
+        let mut cursor = Cursor::new(place.at);
+        if place.lost {
+            cursor.lose(place.bounds, place.at);
+        }
+        self.joins += 1;
+        let ticket = hold.room.wait(self.wake.clone(), slot);
+        self.seats[slot.0 as usize] = Some(Seat {
+            hold,
+            cursor,
+            ticket,
+            is_ready: false,
+            join: self.joins,
+            is_doubtful: false,
+            rests_until: None,
+            backoff: Backoff::default(),
+        });
+        self.by_room.insert(room, slot);
+        self.wake.mark(slot);
+    }
+
+    pub(crate) fn leave(&mut self, room: &RoomId) -> bool {
+        let Some(slot) = self.by_room.remove(room) else { return false };
+        self.seats[slot.0 as usize] = None;
+        self.ready.retain(|other| *other != slot);
+        self.behind.retain(|other| *other != slot);
+        if self.errand.take_if(|errand| errand.slot == slot).is_some() {
+            // Nobody else would tell them that it is their turn.
+            self.behind.drain(..).for_each(|waiting| self.wake.mark(waiting));
+        }
+        true
+    }
+
+    /// Something may have changed for the room at `slot`.
+    pub(crate) fn make_ready(&mut self, slot: Slot) {
+        let Some(seat) = self.seat_mut(slot) else { return };
+        if !std::mem::replace(&mut seat.is_ready, true) {
+            self.ready.push_back(slot);
+        }
+    }
+
+    /// The next step of the room whose turn it is.
+    pub(crate) fn poll_step(
+        &mut self,
+        rooms: &Arc<Rooms>,
+        cx: &mut Context<'_>,
+        budget: Budget,
+    ) -> Poll<Step> {
+        loop {
+            if let Some(step) = self.poll_errand(rooms, cx, budget) {
+                return Poll::Ready(step);
+            }
+            let Some(slot) = self.ready.pop_front() else { return Poll::Pending };
+            let away = self.errand.as_ref().map(|errand| errand.slot);
+            let Some(seat) = self.seat_mut(slot) else { continue };
+            seat.is_ready = false;
+            if away == Some(slot) {
+                // The answer will be about the place as it is: it must not move meanwhile.
+                continue;
+            }
+            let decision = match seat.hold.room.lock().tail.as_ref() {
+                Some(tail) => seat.cursor.decide(tail, budget),
+                None => Decision::Wait,
+            };
+            match decision {
+                Decision::Deliver(entries) => return Poll::Ready(self.deliver(slot, entries)),
+                Decision::Tell(bounds) => return Poll::Ready(self.tell(slot, bounds)),
+                Decision::Wait => {}
+                // It is marked when its rest is over.
+                Decision::Read | Decision::Check if seat.rests() => {}
+                Decision::Read | Decision::Check if away.is_some() => self.behind.push_back(slot),
+                Decision::Read if !seat.is_doubtful => self.send(rooms, slot, Look::ForMore),
+                Decision::Read | Decision::Check => self.send(rooms, slot, Look::AtPlace),
+            }
+        }
+    }
+
+    /// Asks the log, beginning now.
+    fn send(&mut self, rooms: &Arc<Rooms>, slot: Slot, what: Look) {
+        let Some(seat) = self.seat_mut(slot) else { return };
+        seat.is_doubtful = false;
+        let found = look(rooms.clone(), seat.hold.room.clone(), seat.cursor.at(), what).boxed();
+        self.errand = Some(Errand { slot, join: seat.join, found });
+    }
+
+    /// Goes on with the question under way; the answer may be a step.
+    fn poll_errand(&mut self, rooms: &Arc<Rooms>, cx: &mut Context<'_>, budget: Budget) -> Option<Step> {
+        let Poll::Ready(found) = self.errand.as_mut()?.found.poll_unpin(cx) else { return None };
+        let Errand { slot, join, .. } = self.errand.take()?;
+        for waiting in std::mem::take(&mut self.behind) {
+            self.make_ready(waiting);
+        }
+        let wake = self.wake.clone();
+        let seat = self.seat_mut(slot).filter(|seat| seat.join == join)?;
+        match found {
+            Found::Page(page) => match seat.cursor.take(&page, budget) {
+                Decision::Deliver(entries) => return Some(self.deliver(slot, entries)),
+                Decision::Tell(bounds) => return Some(self.tell(slot, bounds)),
+                Decision::Check => {
+                    rooms.pages.disown(&seat.hold.room.id, &page);
+                    seat.is_doubtful = true;
+                }
+                Decision::Wait | Decision::Read => {}
+            },
+            Found::Same(at) => seat.cursor.confirm(at),
+            Found::Lost(place) => seat.cursor.lose(place.bounds, place.at),
+            Found::Failed => {}
+        }
+        // Whatever is wrong with the log or with copies of it, it is not asked in a tight loop.
+        seat.rest(slot, wake);
+        self.make_ready(slot);
+        None
+    }
+
+    fn deliver(&mut self, slot: Slot, entries: Vec<Arc<Published>>) -> Step {
+        if let Some(seat) = self.seat_mut(slot) {
+            seat.backoff = Backoff::default();
+            seat.rests_until = None;
+        }
+        let room = self.room_at(slot);
+        // There may be more: the room queues up behind the others.
+        self.make_ready(slot);
+        Step::Run(Run { room, entries })
+    }
+
+    fn tell(&mut self, slot: Slot, bounds: Bounds) -> Step {
+        let room = self.room_at(slot);
+        let start = self.seat(slot).map_or(bounds.trimmed, |seat| seat.cursor.at());
+        self.make_ready(slot);
+        Step::Lost { room, bounds, start }
+    }
+
+    fn room_at(&self, slot: Slot) -> RoomId {
+        self.seat(slot).expect("a decision is made for a seat").hold.room.id.clone()
+    }
+
+    fn seat(&self, slot: Slot) -> Option<&Seat> {
+        self.seats.get(slot.0 as usize)?.as_ref()
+    }
+
+    fn seat_mut(&mut self, slot: Slot) -> Option<&mut Seat> {
+        self.seats.get_mut(slot.0 as usize)?.as_mut()
+    }
+
+    fn free_slot(&mut self) -> Slot {
+        let free = self.seats.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.seats.push(None);
+            self.seats.len() - 1
+        });
+        Slot(u32::try_from(free).expect("the number of rooms per reader is limited"))
+    }
+}
+
+impl Seat {
+    fn rests(&self) -> bool {
+        self.rests_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn rest(&mut self, slot: Slot, wake: Arc<WakeSet>) {
+        let until = Instant::now() + self.backoff.grow();
+        self.rests_until = Some(until);
+        tokio::spawn(async move {
+            sleep_until(until).await;
+            wake.mark(slot);
+        });
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.hold.room.stop_waiting(self.ticket);
+    }
+}

@@ -1,0 +1,352 @@
+//! What must not hold up others: readers that are not polled, rooms that cannot be read, large messages, stores that panic.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chat_core::fault::{FaultRates, Faults};
+use chat_core::*;
+use tokio::time::timeout;
+
+/// On a paused clock: longer than any pause of the engine.
+const AN_HOUR: Duration = Duration::from_secs(3_600);
+const SLOW: FaultRates =
+    FaultRates { delayed: 1.0, delay_max: Duration::from_millis(50), ..FaultRates::NONE };
+const DEAF: FaultRates = FaultRates { news_lost: 1.0, ..FaultRates::NONE };
+
+fn room(name: &str) -> RoomId {
+    RoomId::new(name).unwrap()
+}
+
+fn user(id: &str) -> UserId {
+    UserId::new(id).unwrap()
+}
+
+fn draft(key: &str, bytes: usize) -> Draft {
+    let author = Author { id: user("ada"), name: DisplayName::new("ada").unwrap() };
+    Draft {
+        kind: Kind::Message,
+        author,
+        key: MessageKey::new(key).unwrap(),
+        body: Body::text("x".repeat(bytes)),
+    }
+}
+
+async fn fill(store: &MemoryStore, room: &RoomId, count: u64, bytes: usize) {
+    let before = store.bounds(std::slice::from_ref(room)).await.unwrap()[0].head.offset().get();
+    for number in before..before + count {
+        store.append(room, draft(&number.to_string(), bytes)).await.unwrap();
+    }
+}
+
+async fn start(backends: Backends, change: impl FnOnce(&mut Limits)) -> Chat {
+    let mut limits = Limits::default();
+    change(&mut limits);
+    Chat::builder(backends).limits(limits).start().await.unwrap()
+}
+
+fn poll_once(reader: &Reader) -> Poll<Step> {
+    let mut cx = Context::from_waker(futures_util::task::noop_waker_ref());
+    reader.poll_next(&mut cx, Budget::default())
+}
+
+/// Reads until `count` entries have come.
+async fn read(reader: &Reader, count: usize) {
+    let mut seen = 0;
+    while seen < count {
+        match timeout(AN_HOUR, reader.next(Budget::default())).await {
+            Ok(Step::Run(run)) => seen += run.entries.len(),
+            Ok(step) => panic!("{step:?}"),
+            Err(_) => panic!("{seen} of {count} entries an hour later"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn leaving_a_room_that_is_being_read_leaves_the_others_their_turn() {
+    let (store, a, b) = (MemoryStore::new(), room("a"), room("b"));
+    fill(&store, &a, 1_000, 10).await;
+    fill(&store, &b, 1_000, 10).await;
+    let faults = Faults::new(1, FaultRates::NONE);
+    let chat = start(faults.wrap(Backends::from_store(store)), |_| {}).await;
+    let reader = chat.reader(user("bob"));
+    reader.join(&a, Since::Start).await.unwrap();
+    reader.join(&b, Since::Start).await.unwrap();
+    faults.inflict(SLOW);
+    assert!(poll_once(&reader).is_pending());
+    assert!(reader.leave(&a));
+    read(&reader, 1_000).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_that_are_not_polled_hold_up_nobody() {
+    let store = MemoryStore::new();
+    let faults = Faults::new(1, FaultRates::NONE);
+    let chat = start(faults.wrap(Backends::from_store(store.clone())), |_| {}).await;
+    let mut stalled = Vec::new();
+    for number in 0..chat.limits().log_reads_max.get() {
+        let room = room(&format!("r{number}"));
+        fill(&store, &room, 1_000, 10).await;
+        let reader = chat.reader(user("slow"));
+        reader.join(&room, Since::Start).await.unwrap();
+        stalled.push(reader);
+    }
+    faults.inflict(SLOW);
+    assert!(stalled.iter().all(|reader| poll_once(reader).is_pending()));
+    let a = room("a");
+    fill(&store, &a, 1_000, 10).await;
+    let reader = chat.reader(user("bob"));
+    timeout(AN_HOUR, reader.join(&a, Since::Start)).await.expect("a join is answered").unwrap();
+    read(&reader, 1_000).await;
+    // Nor those who want the same page.
+    let reader = chat.reader(user("bob"));
+    timeout(AN_HOUR, reader.join(&room("r0"), Since::Start)).await.expect("a join is answered").unwrap();
+    read(&reader, 1_000).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_join_that_is_not_polled_holds_up_nobody() {
+    let faults = Faults::new(1, FaultRates::NONE);
+    let backends = faults.wrap(Backends::from_store(MemoryStore::new()));
+    let chat = start(backends, |limits| limits.linger = Duration::ZERO).await;
+    let gone = chat.reader(user("eve"));
+    gone.join(&room("idle"), Since::Now).await.unwrap();
+    drop(gone);
+    faults.inflict(SLOW);
+    let (slow, same) = (chat.reader(user("slow")), room("same"));
+    let mut join = Box::pin(slow.join(&same, Since::Now));
+    assert!(futures_util::poll!(&mut join).is_pending());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    for room in [room("other"), same.clone(), room("idle")] {
+        let reader = chat.reader(user("bob"));
+        timeout(AN_HOUR, reader.join(&room, Since::Now)).await.expect("a join is answered").unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_messages_whose_news_was_lost_are_seen_after_a_comparison() {
+    let (store, a) = (MemoryStore::new(), room("a"));
+    let faults = Faults::new(1, DEAF);
+    let chat = start(faults.wrap(Backends::from_store(store.clone())), |_| {}).await;
+    let reader = chat.reader(user("bob"));
+    reader.join(&a, Since::Start).await.unwrap();
+    fill(&store, &a, 3, 600_000).await;
+    read(&reader, 3).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_message_that_was_confirmed_by_a_repeat_stops_nothing() {
+    let (store, a) = (MemoryStore::new(), room("a"));
+    let faults = Faults::new(1, DEAF);
+    let chat = start(faults.wrap(Backends::from_store(store.clone())), |_| {}).await;
+    let reader = chat.reader(user("bob"));
+    reader.join(&a, Since::Start).await.unwrap();
+    chat.post(&a, draft("0", 600_000)).await.unwrap();
+    faults.inflict(FaultRates { unconfirmed: 1.0, ..DEAF });
+    while store.bounds(std::slice::from_ref(&a)).await.unwrap()[0].head.offset().get() < 2 {
+        chat.post(&a, draft("1", 600_000)).await.unwrap_err();
+    }
+    faults.heal();
+    assert!(chat.post(&a, draft("1", 600_000)).await.unwrap().duplicate);
+    for number in 2..200 {
+        chat.post(&a, draft(&number.to_string(), 10)).await.unwrap();
+    }
+    read(&reader, 200).await;
+}
+
+/// A memory store with a flaw, and a count of its calls.
+#[derive(Clone, Debug, Default)]
+struct Counting {
+    store: MemoryStore,
+    reads: Arc<AtomicU64>,
+    asked: Arc<AtomicU64>,
+    /// A room of which most cannot be read.
+    corrupt: Option<RoomId>,
+    panics: bool,
+}
+
+impl Counting {
+    fn backends(&self) -> Backends {
+        Backends { log: Arc::new(self.clone()), ..Backends::from_store(self.store.clone()) }
+    }
+
+    fn reads(&self) -> u64 {
+        self.reads.swap(0, Ordering::SeqCst)
+    }
+
+    fn asked(&self) -> u64 {
+        self.asked.swap(0, Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl MessageLog for Counting {
+    async fn append(&self, room: &RoomId, draft: Draft) -> StoreResult<Appended> {
+        self.store.append(room, draft).await
+    }
+
+    async fn read(&self, room: &RoomId, after: Position, limit: PageLimit) -> StoreResult<Replay> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        assert!(!(self.panics && after.offset == Offset::ZERO), "a bug in a store");
+        if self.corrupt.as_ref() == Some(room) && after.offset.get() < 800 {
+            return Err(StoreError::corrupt("memory", "a bad row"));
+        }
+        tokio::task::yield_now().await;
+        self.store.read(room, after, limit).await
+    }
+
+    async fn bounds(&self, rooms: &[RoomId]) -> StoreResult<Vec<Bounds>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+        self.store.bounds(rooms).await
+    }
+
+    async fn trim(&self, room: &RoomId, upto: Position) -> StoreResult<()> {
+        self.store.trim(room, upto).await
+    }
+
+    async fn redact(&self, room: &RoomId, at: Position) -> StoreResult<()> {
+        self.store.redact(room, at).await
+    }
+
+    async fn renew_epoch(&self, room: &RoomId, from: Epoch) -> StoreResult<Bounds> {
+        self.store.renew_epoch(room, from).await
+    }
+
+    async fn identity(&self) -> StoreResult<StoreIdentity> {
+        self.store.identity().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_cannot_be_read_does_not_stop_the_others_of_its_reader() {
+    let (store, a, b) = (Counting { corrupt: Some(room("a")), ..Counting::default() }, room("a"), room("b"));
+    fill(&store.store, &a, 1_000, 10).await;
+    fill(&store.store, &b, 1_000, 10).await;
+    let chat = start(store.backends(), |_| {}).await;
+    let reader = chat.reader(user("bob"));
+    reader.join(&a, Since::Start).await.unwrap();
+    reader.join(&b, Since::Start).await.unwrap();
+    read(&reader, 1_000).await;
+    // It is not asked for in a tight loop.
+    store.reads();
+    assert!(timeout(AN_HOUR, reader.next(Budget::default())).await.is_err());
+    let reads = store.reads();
+    assert!((1_000..3_600).contains(&reads), "{reads} reads in an hour");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_store_is_a_failure_of_one_question() {
+    let (store, a, b) = (Counting { panics: true, ..Counting::default() }, room("a"), room("b"));
+    fill(&store.store, &a, 1_000, 10).await;
+    let chat = start(store.backends(), |_| {}).await;
+    let reader = chat.reader(user("bob"));
+    reader.join(&a, Since::Start).await.unwrap();
+    reader.join(&b, Since::Start).await.unwrap();
+    assert!(timeout(AN_HOUR, reader.next(Budget::default())).await.is_err());
+    fill(&store.store, &b, 5, 10).await;
+    read(&reader, 5).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_of_large_messages_is_read_about_once() {
+    for (bytes, rooms) in [(10, 1), (65_536, 1), (65_536, 4), (300_000, 1)] {
+        let store = Counting::default();
+        let chat = start(store.backends(), |_| {}).await;
+        let reader = chat.reader(user("bob"));
+        for number in 0..rooms {
+            let room = room(&format!("r{number}"));
+            fill(&store.store, &room, 256, bytes).await;
+            reader.join(&room, Since::Start).await.unwrap();
+        }
+        store.reads();
+        read(&reader, 256 * rooms).await;
+        let reads = store.reads();
+        assert!(
+            reads <= 3 * 256 * rooms as u64,
+            "{reads} reads for {rooms} times 256 messages of {bytes} bytes"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_who_come_at_once_cost_a_handful_of_questions() {
+    let (store, a) = (Counting::default(), room("a"));
+    fill(&store.store, &a, 1_000, 10).await;
+    let chat = start(store.backends(), |_| {}).await;
+    let head = chat.bounds(&a).await.unwrap().head;
+    let zero = Bookmark::start(Epoch::from_number(7));
+    for since in [Since::Start, Since::Now, Since::Last(500), Since::Bookmark(zero), Since::Bookmark(head)] {
+        let readers: Vec<Reader> = (0..1_000).map(|_| chat.reader(user("bob"))).collect();
+        store.reads();
+        store.asked();
+        let joins = readers.iter().map(|reader| reader.join(&a, since));
+        for joined in futures_util::future::join_all(joins).await {
+            assert!(!joined.unwrap().lost);
+        }
+        let (reads, asked) = (store.reads(), store.asked());
+        assert!(reads <= 3 && asked <= 3, "{since:?}: {reads} reads, {asked} questions");
+    }
+}
+
+/// Only the log can refuse a position, but what it says of the room is asked for once.
+#[tokio::test(start_paused = true)]
+async fn a_thousand_positions_that_are_refused_cost_a_read_each() {
+    let (store, a) = (Counting::default(), room("a"));
+    fill(&store.store, &a, 1_000, 10).await;
+    let chat = start(store.backends(), |_| {}).await;
+    let forged = Since::Bookmark("abc.700.1".parse().unwrap());
+    let readers: Vec<Reader> = (0..1_000).map(|_| chat.reader(user("bob"))).collect();
+    let joins = readers.iter().map(|reader| reader.join(&a, forged));
+    for joined in futures_util::future::join_all(joins).await {
+        assert!(joined.unwrap().lost);
+    }
+    let (reads, asked) = (store.reads(), store.asked());
+    assert!(reads <= 1_010 && asked <= 10, "{reads} reads, {asked} questions");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_visit_after_a_trim_by_another_node_is_told_no_loss() {
+    let (store, a) = (MemoryStore::new(), room("a"));
+    fill(&store, &a, 1_000, 10).await;
+    let chat = start(Backends::from_store(store.clone()), |_| {}).await;
+    let other = chat.reader(user("eve"));
+    other.join(&a, Since::Now).await.unwrap();
+    let head = store.bounds(std::slice::from_ref(&a)).await.unwrap()[0].head.position;
+    store.trim(&a, Position { offset: Offset::new(500).unwrap(), ..head }).await.unwrap();
+    let reader = chat.reader(user("bob"));
+    let joined = reader.join(&a, Since::Start).await.unwrap();
+    assert_eq!((joined.start.offset().get(), joined.lost), (500, false));
+    read(&reader, 500).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redaction_reaches_other_nodes_though_its_news_was_lost() {
+    let (store, a) = (MemoryStore::new(), room("a"));
+    let here = start(Backends::from_store(store.clone()), |_| {}).await;
+    let faults = Faults::new(1, DEAF);
+    let there = start(faults.wrap(Backends::from_store(store.clone())), |_| {}).await;
+    fill(&store, &a, 300, 10).await;
+    let reader = there.reader(user("eve"));
+    reader.join(&a, Since::Start).await.unwrap();
+    read(&reader, 300).await;
+    let head = store.bounds(std::slice::from_ref(&a)).await.unwrap()[0].head.position;
+    // One in a cached page, one in the tail.
+    for offset in [2, 299] {
+        here.redact(&a, Position { offset: Offset::new(offset).unwrap(), ..head }).await.unwrap();
+    }
+    tokio::time::sleep(there.limits().sweep_interval + Duration::from_secs(1)).await;
+    let reader = there.reader(user("bob"));
+    reader.join(&a, Since::Start).await.unwrap();
+    let (mut seen, mut gone) = (0, Vec::new());
+    while seen < 300 {
+        let Step::Run(run) = reader.next(Budget::default()).await else { panic!() };
+        seen += run.entries.len();
+        let redacted = run.entries.iter().filter(|entry| entry.body.is_none());
+        gone.extend(redacted.map(|entry| entry.position.offset.get()));
+    }
+    assert_eq!(gone, [2, 299]);
+}
