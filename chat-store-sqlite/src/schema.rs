@@ -35,7 +35,10 @@ pub(crate) async fn check(path: &Path, connection: &mut SqliteConnection) -> Res
 }
 
 /// Brings a file that was checked to the newest version, all or nothing, and answers its identity. The connection must be dropped after an error.
-pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<StoreIdentity, sqlx::Error> {
+pub(crate) async fn migrate(
+    path: &Path,
+    connection: &mut SqliteConnection,
+) -> Result<StoreIdentity, sqlx::Error> {
     // Immediate, so that a file that cannot be written is found out now.
     raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await?;
     let version: i64 = query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
@@ -57,5 +60,8 @@ pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<StoreId
     let identity =
         identity.try_into().map_err(|_| sqlx::Error::Decode("the identity is not 16 bytes".into()))?;
     raw_sql("COMMIT").execute(&mut *connection).await?;
+    if 0 < done && done < MIGRATIONS.len() {
+        tracing::info!(path = %path.display(), from = done, to = MIGRATIONS.len(), "the database was upgraded");
+    }
     Ok(StoreIdentity(identity))
 }

@@ -136,5 +136,5 @@ async fn prepare(
     schema::check(path, connection).await?;
     let failed = |error| ConnectError::from_sqlx(path.to_owned(), error);
     open::make_writer(connection, options).await.map_err(failed)?;
-    schema::migrate(connection).await.map_err(failed)
+    schema::migrate(path, connection).await.map_err(failed)
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chat_core::{Body, Draft, MessageLog};
+use chat_core::{Body, Draft, MessageLog, PageLimit, Replay};
 use chat_store_sqlite::{SqliteOptions, SqliteStore};
 use sqlx::{AssertSqlSafe, query_scalar, raw_sql};
 use support::{
@@ -64,6 +64,46 @@ async fn a_redaction_that_a_reader_holds_up_is_completed_when_it_has_gone() {
     assert_eq!(fresh(store.append(&lobby, draft("2", "hello")).await.unwrap()).position.offset.get(), 2);
     raw_sql("COMMIT").execute(&mut backup).await.unwrap();
     eventually("the content is gone", async || !is_somewhere(&path, "[the secret]")).await;
+}
+
+#[tokio::test]
+async fn a_redaction_is_counted_and_trimming_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    let store = SqliteStore::connect(&path).await.unwrap();
+    let lobby = room("lobby");
+    let entries = append_all(&store, &lobby, numbered(1..=4)).await;
+    for index in [0, 2, 2] {
+        store.redact(&lobby, entries[index].position).await.unwrap();
+    }
+    assert_eq!(bounds(&store, &lobby).await.redactions, 2);
+    store.trim(&lobby, entries[1].position).await.unwrap();
+    eventually("all is erased", async || !is_pending(&path).await).await;
+    store.redact(&lobby, entries[1].position).await.unwrap();
+    let now = bounds(&store, &lobby).await;
+    assert_eq!(now.redactions, 2);
+    let limit = PageLimit { entries: 10.try_into().unwrap(), bytes: usize::MAX };
+    let lost = store.read(&lobby, entries[0].position, limit).await.unwrap();
+    assert_eq!(lost, Replay::Lost { bounds: now });
+}
+
+#[tokio::test]
+async fn a_redaction_that_cannot_be_counted_does_not_happen() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    let store = SqliteStore::connect(&path).await.unwrap();
+    let lobby = room("lobby");
+    let entry = fresh(store.append(&lobby, draft("1", "hello")).await.unwrap());
+    let trap =
+        "CREATE TRIGGER trap BEFORE UPDATE OF redactions ON rooms BEGIN SELECT raise(ABORT, 'refused'); END";
+    raw_sql(trap).execute(&mut intruder(&path).await).await.unwrap();
+    let refused = store.redact(&lobby, entry.position).await;
+    assert!(refused.is_err(), "{refused:?}");
+    assert_eq!(kept(&store, &lobby).await, std::slice::from_ref(&entry));
+    raw_sql("DROP TRIGGER trap").execute(&mut intruder(&path).await).await.unwrap();
+    store.redact(&lobby, entry.position).await.unwrap();
+    assert!(kept(&store, &lobby).await[0].body.is_none());
+    assert_eq!(bounds(&store, &lobby).await.redactions, 1);
 }
 
 #[tokio::test]

@@ -5,13 +5,12 @@ mod support;
 
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
-use std::path::Path;
 use std::time::Duration;
 
 use chat_core::{MessageLog, PageLimit, Replay, StoreError};
 use chat_store_sqlite::{ConnectError, SqliteOptions, SqliteStore};
 use sqlx::{Connection, raw_sql};
-use support::{append_all, at, bounds, draft, duplicate, eventually, files, fresh, intruder, kept, room};
+use support::{at, draft, eventually, files, fresh, intruder, kept, room};
 
 fn chain(error: &dyn std::error::Error) -> String {
     std::iter::successors(Some(error), |error| error.source()).map(|each| format!("{each}; ")).collect()
@@ -144,42 +143,6 @@ async fn a_newer_version_is_refused_with_both_versions_and_left_as_it_is() {
         "{refused}"
     );
     assert_eq!(fs::read(&path).unwrap(), before);
-}
-
-#[tokio::test]
-async fn a_file_of_the_first_version_is_brought_to_the_newest_and_keeps_everything() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("chat.db");
-    let store = SqliteStore::connect(&path).await.unwrap();
-    let a = room("a");
-    let entries = append_all(&store, &a, ["1", "2", "3", "4"].map(|key| draft(key, "text"))).await;
-    store.redact(&a, entries[2].position).await.unwrap();
-    store.trim(&a, entries[0].position).await.unwrap();
-    let (before, identity) = (kept(&store, &a).await, store.identity().await.unwrap());
-    store.close().await;
-    let mut older = intruder(&path).await;
-    let back =
-        "DROP TRIGGER entries_redacted; ALTER TABLE rooms DROP COLUMN redactions; PRAGMA user_version = 1";
-    raw_sql(back).execute(&mut older).await.unwrap();
-    older.close().await.unwrap();
-    let first = include_str!("../migrations/0001_rooms.sql");
-    assert_eq!(schema(&path).await, first.matches("CREATE ").count());
-
-    let store = SqliteStore::connect(&path).await.unwrap();
-    assert_eq!((kept(&store, &a).await, store.identity().await.unwrap()), (before, identity));
-    store.redact(&a, entries[1].position).await.unwrap();
-    assert_eq!(bounds(&store, &a).await.redactions, 1);
-    assert_eq!(duplicate(store.append(&a, draft("1", "text")).await.unwrap()), entries[0].bookmark());
-    store.close().await;
-}
-
-/// How many tables, indexes and triggers there are.
-async fn schema(path: &Path) -> usize {
-    let sql = "SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'";
-    let mut file = intruder(path).await;
-    let count: i64 = sqlx::query_scalar(sql).fetch_one(&mut file).await.unwrap();
-    file.close().await.unwrap();
-    count.try_into().unwrap()
 }
 
 #[tokio::test]
