@@ -67,6 +67,7 @@ mod rooms;
 mod schema;
 mod solo;
 mod store;
+mod turn;
 mod upkeep;
 mod writer;
 

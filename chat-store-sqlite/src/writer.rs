@@ -1,6 +1,7 @@
 //! [`Writer`]: the one task that changes the database. What waits while a commit is under way shares the next one.
 //!
-//! What is written is other files' business: `batch.rs`, `delivery.rs`, `forget.rs`, `retention.rs`. Here is when, in which order, and what follows from a failure.
+//! What is next is said by `turn.rs`; what is written is the business of `batch.rs`, `delivery.rs`, `forget.rs`, `retention.rs`. Here is what follows: the
+//! commit, the answers, and what a failure leaves behind.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,8 +9,7 @@ use std::sync::atomic::Ordering;
 use chat_core::{Appended, LocalNews, News, Position, RoomId, StoreError, StoreIdentity, Timestamp};
 use sqlx::{SqliteConnection, query_scalar, raw_sql};
 use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TryRecvError;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use crate::batch::Batch;
 use crate::error::{Failed, Problem, STORE, Stage, is_about_one_row, leaves_connection_usable, refused};
@@ -18,6 +18,7 @@ use crate::job::{Advance, Group, Job, Post, Solo};
 use crate::options::SqliteOptions;
 use crate::rooms::Rooms;
 use crate::store::Counters;
+use crate::turn::{Turn, Turns};
 use crate::upkeep::Upkeep;
 use crate::{delivery, forget, open};
 
@@ -34,13 +35,6 @@ pub(crate) struct Writer {
     counters: Arc<Counters>,
     /// What was found last, so that a change is told once.
     in_place: bool,
-}
-
-/// What there is to do next.
-enum Turn {
-    Group(Group),
-    Solo(Solo),
-    Upkeep,
 }
 
 impl Writer {
@@ -68,15 +62,14 @@ impl Writer {
     }
 
     /// Works until it is told to close or no handle of the store is left.
-    pub(crate) async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        let mut held = None;
+    pub(crate) async fn run(mut self, jobs: mpsc::Receiver<Job>) {
+        let mut turns = Turns::new(jobs, &self.options);
         let mut closing = Vec::new();
-        while let Some(turn) = self.next_turn(&mut jobs, &mut held).await {
+        while let Some(turn) = turns.next(self.upkeep.due()).await {
             match turn {
                 Turn::Group(group) => self.settle(group).await,
                 Turn::Solo(Solo::Close { answer }) => {
-                    // What was queued by now is still done; what comes later is refused.
-                    jobs.close();
+                    turns.close();
                     closing.push(answer);
                 }
                 Turn::Solo(solo) => self.settle_solo(solo).await,
@@ -88,50 +81,6 @@ impl Writer {
         for answer in closing {
             answer.send(Ok(())).ok();
         }
-    }
-
-    /// The next group or solo job; a solo job ends the group before it and is held until the next turn.
-    async fn next_turn(&mut self, jobs: &mut mpsc::Receiver<Job>, held: &mut Option<Solo>) -> Option<Turn> {
-        if let Some(solo) = held.take() {
-            return Some(Turn::Solo(solo));
-        }
-        let first = if self.upkeep.due() <= Instant::now() && !jobs.is_closed() {
-            match jobs.try_recv() {
-                Ok(job) => job,
-                Err(TryRecvError::Empty) => return Some(Turn::Upkeep),
-                Err(TryRecvError::Disconnected) => return None,
-            }
-        } else {
-            tokio::select! {
-                biased;
-                job = jobs.recv() => job?,
-                () = sleep_until(self.upkeep.due()) => return Some(Turn::Upkeep),
-            }
-        };
-        // Those who were just answered may have more to ask for: with them, groups are twice as large under load.
-        tokio::task::yield_now().await;
-        let (mut group, mut bytes) = (Group::default(), 0);
-        let mut next = Some(first);
-        while let Some(job) = next.take() {
-            match job {
-                Job::Append { room, draft, answer } => {
-                    bytes += draft.body.bytes();
-                    group.appends.push((Post { room, draft }, answer));
-                }
-                Job::Advance { reader, upto, answer } => {
-                    group.advances.push((Advance { reader, upto }, answer))
-                }
-                Job::Solo(solo) if group.len() == 0 => return Some(Turn::Solo(solo)),
-                Job::Solo(solo) => {
-                    *held = Some(solo);
-                    break;
-                }
-            }
-            if group.len() < self.options.batch_rows_max && bytes < self.options.batch_bytes_max {
-                next = jobs.try_recv().ok();
-            }
-        }
-        Some(Turn::Group(group))
     }
 
     /// Writes a group and answers everyone in it.
