@@ -9,7 +9,7 @@ use bytes::Bytes;
 use chat_core::{Appended, Body, Delivery, MessageLog, Progress, StoreError, SubscriberId};
 use chat_store_sqlite::{SqliteOptions, SqliteStore};
 use sqlx::raw_sql;
-use support::{append_all, commits_in_log, draft, duplicate, fresh, in_a_row, intruder, kept, room};
+use support::{append_all, at, commits_in_log, draft, duplicate, fresh, in_a_row, intruder, kept, room};
 
 // These tests run on one thread: everything that is asked for at once waits together when the writer looks.
 
@@ -56,6 +56,25 @@ async fn what_one_caller_asks_for_in_a_row_is_stored_in_that_order() {
     let entries = append_all(&store, &lobby, (1..=100).map(|n| draft(&n.to_string(), "hello"))).await;
     let offsets: Vec<u64> = entries.iter().map(|entry| entry.position.offset.get()).collect();
     assert_eq!(offsets, (1..=100).collect::<Vec<u64>>());
+}
+
+#[tokio::test]
+async fn redactions_between_appends_have_their_turn_between_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::connect(folder.path().join("chat.db")).await.unwrap();
+    let lobby = room("lobby");
+    let first = fresh(store.append(&lobby, draft("1", "hello")).await.unwrap());
+    let (second, redacted, third, too_early, fourth) = tokio::join!(
+        store.append(&lobby, draft("2", "hello")),
+        store.redact(&lobby, at(&first, 2)),
+        store.append(&lobby, draft("3", "hello")),
+        store.redact(&lobby, at(&first, 4)),
+        store.append(&lobby, draft("4", "hello")),
+    );
+    redacted.and(too_early).unwrap();
+    let [mut second, third, fourth] = [second, third, fourth].map(|each| fresh(each.unwrap()));
+    second.body = None;
+    assert_eq!(kept(&store, &lobby).await, [first, second, third, fourth]);
 }
 
 #[tokio::test]
