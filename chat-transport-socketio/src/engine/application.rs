@@ -77,16 +77,23 @@ pub trait Application: Send + Unpin + 'static {
     /// there is room again, and after every wake-up.
     fn poll_work(&mut self, cx: &mut Context<'_>, writer: &mut Writer<'_>) -> Work;
 
-    /// Like [`Self::poll_work`] once the connection is to be closed from this side: only what was due before is still written, and
-    /// work in progress may end. Ready when that is done. Nothing is received any more.
-    fn poll_drain(&mut self, cx: &mut Context<'_>, writer: &mut Writer<'_>) -> Poll<()> {
-        let _ = (cx, writer);
+    /// Like [`Self::poll_work`] once the connection is to be closed from this side, for `reason`: only what was due before is still
+    /// written, and work in progress may end. Ready when that is done, given up at the close timeout. Nothing is received any more.
+    fn poll_drain(&mut self, cx: &mut Context<'_>, writer: &mut Writer<'_>, reason: CloseReason) -> Poll<()> {
+        let _ = (cx, writer, reason);
         Poll::Ready(())
     }
 
     /// When to call [`Self::poll_work`] at the latest.
     fn deadline(&self) -> Option<Instant> {
         None
+    }
+
+    /// The link is gone, and nothing can be written any more: handles what was received before. [`Self::receive`] may still be called, with
+    /// what the peer had sent by then. Ready when that is done, given up at the close timeout.
+    fn poll_finish(&mut self, cx: &mut Context<'_>, reason: CloseReason) -> Poll<()> {
+        let _ = (cx, reason);
+        Poll::Ready(())
     }
 
     /// The connection is over. What is returned runs to its end before the task ends.

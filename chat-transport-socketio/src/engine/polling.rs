@@ -45,18 +45,14 @@ impl PollingLink {
 
     /// The next packet of the current POST. When there is no more, the POST is answered.
     pub(crate) fn poll_packet(&mut self, cx: &mut Context<'_>) -> Poll<Result<Packet, LinkEnd>> {
-        if let Some(get) = &mut self.get
-            && get.poll_closed(cx).is_ready()
-        {
-            return Poll::Ready(Err(LinkEnd::Closed));
+        if let Some(packet) = self.post.as_mut().and_then(|(payload, _)| payload.next()) {
+            return Poll::Ready(packet.map_err(|_| LinkEnd::Malformed));
         }
-        let Some((payload, _)) = &mut self.post else { return Poll::Pending };
-        match payload.next() {
-            Some(packet) => Poll::Ready(packet.map_err(|_| LinkEnd::Malformed)),
-            None => {
-                self.finish_post();
-                Poll::Pending
-            }
+        self.finish_post();
+        // A GET that is given up is the end of the session, but a POST has come whole before.
+        match &mut self.get {
+            Some(get) => get.poll_closed(cx).map(|()| Err(LinkEnd::Closed)),
+            None => Poll::Pending,
         }
     }
 

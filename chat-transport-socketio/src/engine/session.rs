@@ -1,15 +1,18 @@
 //! The task of one connection: it reads, lets the application work, and writes, in turn.
 //!
 //! There is no queue between the application and the socket: what is due is pulled into the write buffer when the link has taken
-//! the last one. What packets look like is in `packet.rs` and `writer.rs`, when to ping in `heartbeat.rs`.
+//! the last one. What packets look like is in `packet.rs` and `writer.rs`, when to ping in `heartbeat.rs`, how it ends in
+//! `session/ending.rs`.
+
+mod ending;
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use self::ending::Ending;
 use super::application::{Appetite, Application, CloseReason, Work};
 use super::handle::Request;
 use super::heartbeat::{Beat, Heartbeat};
@@ -53,11 +56,7 @@ enum State {
         reason: CloseReason,
         until: Instant,
     },
-    /// The link is or gets closed, and the application winds up.
-    Ending {
-        link_until: Option<Instant>,
-        work: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    },
+    Ending(Ending),
 }
 
 enum Turn {
@@ -94,8 +93,11 @@ impl<A: Application> Session<A> {
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Turn {
+        let now = Instant::now();
+        // Whatever it rang for: the turn sets it anew.
+        let rang = self.alarm.take_if(|alarm| *alarm <= now).is_some();
         match &mut self.state {
-            State::Open => match self.turn_open(cx) {
+            State::Open => match self.turn_open(cx, rang.then_some(now)) {
                 Ok(turn) => turn,
                 Err(reason) => {
                     self.end(cx, reason);
@@ -110,14 +112,12 @@ impl<A: Application> Session<A> {
                 let (reason, until) = (*reason, *until);
                 self.turn_draining(cx, reason, until)
             }
-            State::Ending { .. } => self.turn_ending(cx),
+            State::Ending(_) => self.turn_ending(cx),
         }
     }
 
-    fn turn_open(&mut self, cx: &mut Context<'_>) -> Result<Turn, CloseReason> {
-        let now = Instant::now();
-        if self.alarm.is_some_and(|alarm| alarm <= now) {
-            self.alarm = None;
+    fn turn_open(&mut self, cx: &mut Context<'_>, rang: Option<Instant>) -> Result<Turn, CloseReason> {
+        if let Some(now) = rang {
             self.on_time(now)?;
         }
         // What has come over a WebSocket was sent before the requests that have come by now.
@@ -208,13 +208,16 @@ impl<A: Application> Session<A> {
             }
             Packet::Message(message) => self.application.receive(message)?,
             Packet::Close => {
-                if let Link::Polling(polling) = &mut self.link {
-                    polling.finish_post();
-                    if !polling.is_waiting() {
-                        self.state = State::Leaving { until: now + CROSSING_TIME };
-                        return Ok(());
+                match &mut self.link {
+                    Link::WebSocket(link) => link.left(),
+                    Link::Polling(polling) => {
+                        polling.finish_post();
+                        if !polling.is_waiting() {
+                            self.state = State::Leaving { until: now + CROSSING_TIME };
+                            return Ok(());
+                        }
+                        polling.finish(b"6");
                     }
-                    polling.finish(b"6");
                 }
                 return Err(CloseReason::TransportClosed);
             }
@@ -283,99 +286,6 @@ impl<A: Application> Session<A> {
                 self.link = Link::WebSocket(link);
                 self.place.shared.registry.moved(self.place.sid, On::WebSocket);
             }
-        }
-    }
-
-    fn turn_leaving(&mut self, cx: &mut Context<'_>, until: Instant) -> Turn {
-        let over = self.place.handle.take().0.into_iter().any(|request| match (request, &mut self.link) {
-            (Request::Poll(answer), Link::Polling(polling)) => polling.poll(answer).is_ok_and(|()| {
-                polling.finish(b"6");
-                true
-            }),
-            _ => false,
-        });
-        if over || until <= Instant::now() {
-            self.end(cx, CloseReason::TransportClosed);
-            return Turn::Again;
-        }
-        self.rest(cx, until)
-    }
-
-    fn drain(&mut self, reason: CloseReason) {
-        let until = Instant::now() + self.settings().close_timeout;
-        self.probe = None;
-        self.state = State::Draining { reason, until };
-    }
-
-    fn turn_draining(&mut self, cx: &mut Context<'_>, reason: CloseReason, until: Instant) -> Turn {
-        for request in self.place.handle.take().0 {
-            match (request, &mut self.link) {
-                // A second GET at a time is refused by being dropped.
-                (Request::Poll(answer), Link::Polling(polling)) => _ = polling.poll(answer),
-                (Request::Post { taken, .. }, _) => _ = taken.send(()),
-                _ => {}
-            }
-        }
-        if until <= Instant::now() {
-            self.end(cx, reason);
-            return Turn::Again;
-        }
-        let drained = self.application.poll_drain(cx, &mut self.link.writer()).is_ready();
-        if drained && (self.link.unsent() == 0 || self.link.is_waiting()) {
-            self.end(cx, reason);
-            return Turn::Again;
-        }
-        let wrote = self.link.unsent() > 0;
-        match self.link.poll_flush(cx) {
-            Poll::Ready(Err(_)) => self.end(cx, CloseReason::TransportClosed),
-            Poll::Ready(Ok(())) if wrote && (drained || self.link.has_room()) => {}
-            _ => return self.rest(cx, until),
-        }
-        Turn::Again
-    }
-
-    fn end(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
-        self.place.shared.registry.moved(self.place.sid, On::Nothing);
-        self.place.handle.end();
-        self.probe = None;
-        let mut link_until = None;
-        match &mut self.link {
-            Link::Polling(polling) => polling.finish(b"1"),
-            Link::WebSocket(_) if reason == CloseReason::TransportClosed => {}
-            Link::WebSocket(link) => {
-                let code = match reason {
-                    CloseReason::Malformed => CloseCode::Protocol,
-                    CloseReason::Shutdown => CloseCode::Restart,
-                    _ => CloseCode::Normal,
-                };
-                link.start_close(cx, code);
-                link_until = Some(Instant::now() + self.place.shared.settings.close_timeout);
-            }
-        }
-        if link_until.is_none() {
-            // Gives the socket, or the pending POST, back at once.
-            self.link = Link::Polling(Box::default());
-        }
-        self.state = State::Ending { link_until, work: self.application.close(reason) };
-    }
-
-    fn turn_ending(&mut self, cx: &mut Context<'_>) -> Turn {
-        let State::Ending { link_until, work } = &mut self.state else { return Turn::Again };
-        if let (Some(until), Link::WebSocket(link)) = (*link_until, &mut self.link)
-            && (until <= Instant::now() || link.poll_closed(cx).is_ready())
-        {
-            *link_until = None;
-            self.link = Link::Polling(Box::default());
-        }
-        if let Some(future) = work
-            && future.as_mut().poll(cx).is_ready()
-        {
-            *work = None;
-        }
-        match (*link_until, work.is_none()) {
-            (Some(until), _) => self.rest(cx, until),
-            (None, false) => Turn::Rest,
-            (None, true) => Turn::Over,
         }
     }
 

@@ -46,6 +46,32 @@ pub(crate) enum LinkEnd {
     Malformed,
 }
 
+/// How the peer's side of a WebSocket came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// There is nobody to be told.
+    Broken,
+    /// The peer has said that it leaves.
+    Left,
+    /// What comes is no WebSocket any more; the peer is told by this code.
+    Breach(CloseCode),
+}
+
+impl End {
+    fn of(error: &tungstenite::Error) -> Self {
+        use tungstenite::Error::{AlreadyClosed, Capacity, ConnectionClosed, Io, Protocol, Utf8};
+        match error {
+            Io(_)
+            | ConnectionClosed
+            | AlreadyClosed
+            | Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => Self::Broken,
+            Capacity(_) => Self::Breach(CloseCode::Size),
+            Utf8(_) => Self::Breach(CloseCode::Invalid),
+            _ => Self::Breach(CloseCode::Protocol),
+        }
+    }
+}
+
 pub(crate) struct WebSocketLink {
     frames: WebSocketContext,
     stream: Stream,
@@ -55,8 +81,8 @@ pub(crate) struct WebSocketLink {
     unsent_control: usize,
     /// Nothing more could be read the last time.
     exhausted: bool,
-    /// What comes is no WebSocket any more.
-    unreadable: bool,
+    /// Nothing more counts of what comes.
+    end: Option<End>,
     intake: Intake,
 }
 
@@ -98,7 +124,7 @@ impl WebSocketLink {
             written: 0,
             unsent_control: 0,
             exhausted: false,
-            unreadable: false,
+            end: None,
             intake,
         }
     }
@@ -128,6 +154,11 @@ impl WebSocketLink {
                     Poll::Ready(Packet::from_text(Text::from(text)).map_err(|_| LinkEnd::Malformed))
                 }
                 Ok(Frame::Binary(bytes)) => Poll::Ready(Ok(Packet::from_binary(bytes))),
+                Ok(Frame::Close(_)) => {
+                    // The answer to it waits to be written.
+                    self.end = Some(End::Left);
+                    continue;
+                }
                 Ok(_) => continue,
                 Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.exhausted = true;
@@ -143,17 +174,10 @@ impl WebSocketLink {
                     }
                     Poll::Pending
                 }
-                Err(tungstenite::Error::Protocol(
-                    tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-                ))
-                | Err(
-                    tungstenite::Error::Io(_)
-                    | tungstenite::Error::ConnectionClosed
-                    | tungstenite::Error::AlreadyClosed,
-                ) => Poll::Ready(Err(LinkEnd::Closed)),
-                Err(_) => {
-                    self.unreadable = true;
-                    Poll::Ready(Err(LinkEnd::Malformed))
+                Err(error) => {
+                    let end = *self.end.get_or_insert_with(|| End::of(&error));
+                    let malformed = matches!(end, End::Breach(_));
+                    Poll::Ready(Err(if malformed { LinkEnd::Malformed } else { LinkEnd::Closed }))
                 }
             };
         }
@@ -198,8 +222,19 @@ impl WebSocketLink {
         }
     }
 
-    /// Begins the closing handshake; to be followed by [`Self::poll_closed`].
+    /// How the peer's side ended, if it did.
+    pub(crate) fn end(&self) -> Option<End> {
+        self.end
+    }
+
+    /// The peer has said by other means that it leaves.
+    pub(crate) fn left(&mut self) {
+        self.end.get_or_insert(End::Left);
+    }
+
+    /// Begins the closing handshake, unless the peer did; to be followed by [`Self::poll_closed`].
     pub(crate) fn start_close(&mut self, cx: &mut Context<'_>, code: CloseCode) {
+        let code = if let Some(End::Breach(code)) = self.end { code } else { code };
         let frame = CloseFrame { code, reason: Default::default() };
         let fed = &mut self.intake.fed;
         let mut wire = Wire { stream: &mut self.stream, out: &mut self.out, fed, cx };
@@ -213,7 +248,7 @@ impl WebSocketLink {
         if ready!(self.poll_flush(cx)).is_err() {
             return Poll::Ready(());
         }
-        while !self.unreadable {
+        while !matches!(self.end, Some(End::Broken | End::Breach(_))) {
             let fed = &mut self.intake.fed;
             match self.frames.read(&mut Wire { stream: &mut self.stream, out: &mut self.out, fed, cx }) {
                 Ok(Frame::Close(_)) => return Poll::Ready(()),
@@ -221,7 +256,7 @@ impl WebSocketLink {
                 Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Poll::Pending;
                 }
-                Err(_) => self.unreadable = true,
+                Err(_) => self.end = Some(End::Broken),
             }
         }
         if Pin::new(&mut self.stream).poll_shutdown(cx).is_pending() {

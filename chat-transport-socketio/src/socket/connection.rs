@@ -96,13 +96,39 @@ impl Connection {
                 return Ok(Ran::UntilTheOutboxWasFull);
             } else if let Some(packet) = self.ahead.pop_front() {
                 self.ahead_bytes -= cost(&packet);
-                self.handle(packet)?;
+                if let Err(reason) = self.handle(packet) {
+                    // What comes behind a breach of the protocol does not count.
+                    self.ahead = VecDeque::new();
+                    self.ahead_bytes = 0;
+                    return Err(reason);
+                }
             } else {
                 return Ok(Ran::AllItCould);
             }
         }
         cx.waker().wake_by_ref();
         Ok(Ran::AllItCould)
+    }
+
+    /// Lets handlers run once the connection is over for `reason`: what was received before still counts, unless it is the server that
+    /// has no use for it.
+    fn run_out(&mut self, cx: &mut Context<'_>, reason: CloseReason) -> Ran {
+        if self.doomed {
+            return Ran::AllItCould;
+        }
+        if reason == CloseReason::Closed {
+            // Only the handler that runs may end.
+            let _ = self.poll_running(cx);
+            return Ran::AllItCould;
+        }
+        // A breach of the protocol changes nothing any more.
+        self.run(cx).unwrap_or(Ran::AllItCould)
+    }
+
+    /// Whether [`Self::run_out`] is done.
+    fn is_idle(&self, reason: CloseReason) -> Poll<()> {
+        let rest = reason != CloseReason::Closed && !(self.ahead.is_empty() && self.departed.is_empty());
+        if !self.doomed && (rest || self.running.is_some()) { Poll::Pending } else { Poll::Ready(()) }
     }
 
     fn poll_running(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -295,10 +321,26 @@ impl Application for Connection {
         }
     }
 
-    fn poll_drain(&mut self, cx: &mut Context<'_>, writer: &mut Writer<'_>) -> Poll<()> {
-        let busy = !self.doomed && self.poll_running(cx).is_pending();
-        let empty = self.outbox.drain(writer, None);
-        if busy || !empty { Poll::Pending } else { Poll::Ready(()) }
+    fn poll_drain(&mut self, cx: &mut Context<'_>, writer: &mut Writer<'_>, reason: CloseReason) -> Poll<()> {
+        loop {
+            let ran = self.run_out(cx, reason);
+            if !self.outbox.drain(writer, None) {
+                return Poll::Pending;
+            }
+            if ran == Ran::AllItCould {
+                return self.is_idle(reason);
+            }
+        }
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>, reason: CloseReason) -> Poll<()> {
+        loop {
+            self.outbox.discard();
+            if self.run_out(cx, reason) == Ran::AllItCould {
+                self.outbox.discard();
+                return self.is_idle(reason);
+            }
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -19,7 +19,11 @@ type DisconnectHandler = dyn Fn(Socket, DisconnectReason) -> Work<()> + Send + S
 /// Handlers of one connection run one after another, in the order in which its packets came, inside the connection's task, which goes on
 /// writing and pinging meanwhile. Until a handler returns, no further event of that connection is handled, and soon none is read: that
 /// is what holds a fast client back. So a handler must not block the thread, and must not wait for an ack of its own client longer than
-/// it can afford. When the connection ends, a running handler is dropped where it stands: spawn what has to be finished.
+/// it can afford.
+///
+/// When the connection ends, what was received before is still handled, in order, and then the disconnect handler is called. What handlers
+/// send by then goes nowhere, and at the close timeout the one that runs is dropped where it stands: spawn what has to be finished.
+/// Only [`Socket::disconnect`] and [`Socket::close_connection`] leave unhandled what has not begun.
 #[derive(Default)]
 pub struct Namespace {
     connect: Option<Box<ConnectHandler>>,

@@ -164,6 +164,16 @@ impl Outbox {
         true
     }
 
+    /// Throws away what waits: nobody takes it any more.
+    pub(crate) fn discard(&self) {
+        if !self.is_empty() {
+            let mut waiting = self.lock();
+            waiting.items = VecDeque::new();
+            waiting.held = Vec::new();
+            self.count(&mut waiting, 0);
+        }
+    }
+
     /// Whether nothing more may be read from the peer before it takes what waits.
     pub(crate) fn is_over_bound(&self) -> bool {
         self.bytes_max < self.bytes()
