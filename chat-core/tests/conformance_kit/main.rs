@@ -83,6 +83,7 @@ flaws! {
     RedactForgetsKeys: log::a_repeat_of_a_redacted_entry_is_a_duplicate, "Duplicate";
     RedactionsAreNotCounted: log::redactions_are_counted, "after redacting";
     RedactionsAreForgottenWhenTrimmed: log::redactions_are_counted, "left == right";
+    LossTellsNoRedactions: log::redactions_are_counted, "of what is lost";
     RenewIgnoresFrom: log::a_second_renewal_from_the_same_epoch_learns_the_new_one, "from Epoch";
     RenewIgnoresFrom: log::renewals_at_once_agree_on_one_epoch, "Bounds";
     NothingIsHeard: delivery::every_listener_hears_the_news_unchanged, "was never heard";

@@ -1,8 +1,10 @@
 //! Rules of [`MessageLog::trim`] and [`MessageLog::redact`]: what is gone, and what must stay.
 
+use std::num::NonZeroU32;
+
 use crate::conformance::sample::*;
 use crate::entry::{Entry, Kind};
-use crate::log::{Appended, MessageLog};
+use crate::log::{Appended, MessageLog, PageLimit, Replay};
 use crate::position::{Bounds, Epoch, Position};
 
 /// Entries up to and including the given one are forgotten; the others stay where they are, and the room goes on after its head.
@@ -114,6 +116,11 @@ pub async fn redactions_are_counted(store: impl MessageLog + Clone) {
     }
     trim(&store, &room, at(epoch, 3)).await;
     assert_eq!(bounds(&store, &room).await.redactions, 2);
+    let limit = PageLimit { entries: NonZeroU32::MIN, bytes: 0 };
+    match store.read(&room, at(epoch, 1), limit).await.expect("read") {
+        Replay::Lost { bounds } => assert_eq!(bounds.redactions, 2, "in the bounds of what is lost"),
+        page => panic!("expected Lost, got {page:?}"),
+    }
     assert_eq!(store.renew_epoch(&room, epoch).await.expect("renew").redactions, 2);
     assert_eq!(bounds(&store, &room).await.redactions, 2);
 }
