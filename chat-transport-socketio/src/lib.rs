@@ -38,6 +38,11 @@
 //! What bounds a client: [`engine::Settings`] for the transport, [`SocketIoBuilder`] for packets, namespaces and what may wait, [`Server`] for
 //! HTTP, and [`DEPTH_MAX`] and [`ELEMENTS_MAX`] for JSON.
 //!
+//! One connection holds at most, whatever its peer does: what [`engine::Settings`] says for the transport; one packet that is put
+//! together, one that is handled, and behind it 16 KiB and one more, each twice [`SocketIoBuilder::packet_bytes_max`]; twice
+//! [`SocketIoBuilder::outbox_bytes_max`] and one more answer; and what its sources and handlers keep. With the defaults that is about ten times
+//! the largest message for a client that goes to the limits, and a few kilobytes for one that is idle.
+//!
 //! # What is here
 //! - [`SocketIo`], [`Namespace`], [`Socket`], [`Event`], [`Ack`], [`Broadcast`]: the event API. `examples/echo.rs` shows it in a page.
 //! - [`Source`], [`Outlet`], [`Frame`]: what a connection pulls from, encoded once for all its readers.

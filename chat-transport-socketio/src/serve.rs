@@ -26,6 +26,7 @@ pub struct Server {
     headers: usize,
     connections: usize,
     send_buffer_bytes: usize,
+    receive_buffer_bytes: usize,
     patience: Duration,
 }
 
@@ -37,13 +38,15 @@ impl Default for Server {
             headers: 100,
             connections: 1_000_000,
             send_buffer_bytes: 64 * 1024,
+            receive_buffer_bytes: 64 * 1024,
             patience: Duration::from_secs(10),
         }
     }
 }
 
 impl Server {
-    /// The defaults: 10 s and 16 KiB for the head of a request, 100 headers, 1,000,000 connections, 64 KiB of send buffer, 10 s for requests
+    /// The defaults: 10 s and 16 KiB for the head of a request, 100 headers, 1,000,000 connections, 64 KiB of send buffer and as many
+    /// to receive, 10 s for requests
     /// in progress when it stops.
     pub fn new() -> Self {
         Self::default()
@@ -74,6 +77,13 @@ impl Server {
     #[must_use]
     pub fn send_buffer_bytes(mut self, bytes: usize) -> Self {
         self.send_buffer_bytes = bytes;
+        self
+    }
+
+    /// Bytes that the kernel may hold of what a peer sends, before they are read.
+    #[must_use]
+    pub fn receive_buffer_bytes(mut self, bytes: usize) -> Self {
+        self.receive_buffer_bytes = bytes;
         self
     }
 
@@ -133,6 +143,7 @@ impl Server {
         // A failure means a dead socket, which reading from it tells as well.
         let _ = stream.set_nodelay(true);
         let _ = socket2::SockRef::from(&stream).set_send_buffer_size(self.send_buffer_bytes);
+        let _ = socket2::SockRef::from(&stream).set_recv_buffer_size(self.receive_buffer_bytes);
         let app = TowerToHyperService::new(app);
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));

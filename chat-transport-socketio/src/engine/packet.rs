@@ -99,12 +99,14 @@ impl Iterator for Payload {
 
     fn next(&mut self) -> Option<Self::Item> {
         let rest = self.rest.take()?;
+        // A packet that is kept until it is handled must not keep the whole body: where there are others beside it, it is copied out.
         let piece = match rest.as_bytes().iter().position(|byte| *byte == SEPARATOR) {
             Some(at) => {
                 self.rest = Some(rest.skip(at + 1));
-                rest.slice(0..at)
+                Text::from(rest.get(..at).unwrap_or_default())
             }
-            None => rest,
+            None if rest.is_whole() => rest,
+            None => Text::from(rest.as_str()),
         };
         Some(match piece.strip_prefix('b') {
             Some(encoded) => {

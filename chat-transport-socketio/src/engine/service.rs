@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use bytes::{Buf, BufMut};
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -183,7 +184,8 @@ impl Engine {
         }
         let body = Limited::new(request.into_body(), settings.max_payload).collect();
         let body = match tokio::time::timeout(settings.body_timeout, body).await {
-            Ok(Ok(body)) => body.to_bytes(),
+            // A buffer of its own, and no larger than the body: what has come in one piece shares hyper's.
+            Ok(Ok(body)) => body.aggregate(),
             Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(Refusal::TooLarge),
             Ok(Err(_)) => {
                 handle.close(super::CloseReason::TransportClosed);
@@ -191,7 +193,9 @@ impl Engine {
             }
             Err(_) => return Err(Refusal::TooSlow),
         };
-        let Ok(body) = Text::from_bytes(body) else {
+        let mut own = Vec::with_capacity(body.remaining());
+        own.put(body);
+        let Ok(body) = Text::from_bytes(own.into()) else {
             handle.close(super::CloseReason::Malformed);
             return Err(Refusal::BadRequest);
         };

@@ -33,6 +33,15 @@ impl Transports {
 
 /// Settings of the transport. The defaults are those of the reference server, where it has the setting.
 ///
+/// # Memory of one connection
+/// What comes is held at most four times [`Self::max_payload`] before the application has it: a buffer that is read into and the pieces of a
+/// message, each of which may have grown to twice what is in it; or the body of a POST. A message that the application keeps takes at most
+/// twice its length. What goes out waits in one buffer: 16 KiB on a WebSocket, 64 KiB in the answer to a poll, or one larger message
+/// (a third more where it is binary and polled). The kernel holds the two buffers of [`Self::send_buffer_bytes`] and
+/// [`Self::receive_buffer_bytes`]. All large buffers are given back when the connection is idle.
+///
+/// A POST counts for its own TCP connection until it has come whole.
+///
 /// ```
 /// use std::time::Duration;
 /// use chat_transport_socketio::engine::{Origins, Settings};
@@ -51,6 +60,7 @@ pub struct Settings {
     pub(crate) origins: Origins,
     pub(crate) connections_max: usize,
     pub(crate) send_buffer_bytes: Option<usize>,
+    pub(crate) receive_buffer_bytes: Option<usize>,
 }
 
 impl Default for Settings {
@@ -66,6 +76,7 @@ impl Default for Settings {
             origins: Origins::default(),
             connections_max: 1_000_000,
             send_buffer_bytes: Some(64 * 1024),
+            receive_buffer_bytes: Some(64 * 1024),
         }
     }
 }
@@ -146,6 +157,21 @@ impl Settings {
     #[must_use]
     pub fn send_buffer_of_the_system(mut self) -> Self {
         self.send_buffer_bytes = None;
+        self
+    }
+
+    /// Bytes that the kernel may hold of what a peer sends, before this side reads them (Linux doubles the figure). Default: 64 KiB. A larger
+    /// one lets a single far-away client send large messages faster.
+    #[must_use]
+    pub fn receive_buffer_bytes(mut self, bytes: usize) -> Self {
+        self.receive_buffer_bytes = Some(bytes);
+        self
+    }
+
+    /// Leaves the kernel's buffer as the system sizes it (megabytes, for a peer that sends fast).
+    #[must_use]
+    pub fn receive_buffer_of_the_system(mut self) -> Self {
+        self.receive_buffer_bytes = None;
         self
     }
 }

@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// A slice of received text. Cloning and slicing are reference counts, nothing is copied.
 ///
-/// It keeps the whole received message in memory: copy out what is to be kept for long.
+/// It keeps the whole received message in memory, and no more than about that: copy out what is to be kept for long.
 #[derive(Clone, Default)]
 pub struct Text {
     whole: Utf8Bytes,
@@ -37,6 +37,11 @@ impl Text {
             return Self::default();
         }
         Self { whole: self.whole.clone(), start: self.start + range.start, end: self.start + range.end }
+    }
+
+    /// Whether it is all of the buffer it shares.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.len() == self.whole.len()
     }
 
     /// All but the first `count` bytes.

@@ -3,6 +3,9 @@
 //! Nothing here waits or decides. A connection that has nothing to write holds no write buffer: it borrows one from the
 //! thread while it writes, and keeps only the rest that the socket did not take.
 
+mod intake;
+mod stream;
+
 use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::pin::Pin;
@@ -10,14 +13,14 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
-use tokio_tungstenite::tungstenite::{self, Message as Frame};
+use tokio_tungstenite::tungstenite::{self, Message as Frame, Utf8Bytes};
 
+use self::intake::Intake;
+use self::stream::Stream;
 use super::packet::Packet;
 use super::settings::Settings;
 use super::text::Text;
@@ -103,6 +106,9 @@ impl WebSocketLink {
             if let Some(bytes) = settings.send_buffer_bytes {
                 drop(socket2::SockRef::from(tcp).set_send_buffer_size(bytes));
             }
+            if let Some(bytes) = settings.receive_buffer_bytes {
+                drop(socket2::SockRef::from(tcp).set_recv_buffer_size(bytes));
+            }
         }
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
@@ -116,7 +122,8 @@ impl WebSocketLink {
             // A copy of its own: hyper's whole read buffer would stay alive otherwise.
             WebSocketContext::from_partially_read(ahead.to_vec(), Role::Server, Some(config))
         };
-        let intake = Intake { fed: ahead.len() as u64, ..Intake::default() };
+        let mut intake = Intake::default();
+        intake.feed(&ahead);
         Self {
             frames,
             stream,
@@ -142,18 +149,16 @@ impl WebSocketLink {
                 ready!(self.poll_flush(cx)).map_err(|_| LinkEnd::Closed)?;
             }
             let before = self.out.len();
-            let fed = &mut self.intake.fed;
-            let read = self.frames.read(&mut Wire { stream: &mut self.stream, out: &mut self.out, fed, cx });
+            let intake = &mut self.intake;
+            let read =
+                self.frames.read(&mut Wire { stream: &mut self.stream, out: &mut self.out, intake, cx });
             self.unsent_control += self.out.len() - before;
             self.exhausted = false;
-            if let Ok(frame) = &read {
-                self.intake.count(frame.len());
-            }
             return match read {
                 Ok(Frame::Text(text)) => {
-                    Poll::Ready(Packet::from_text(Text::from(text)).map_err(|_| LinkEnd::Malformed))
+                    Poll::Ready(Packet::from_text(self.own_text(text)).map_err(|_| LinkEnd::Malformed))
                 }
-                Ok(Frame::Binary(bytes)) => Poll::Ready(Ok(Packet::from_binary(bytes))),
+                Ok(Frame::Binary(bytes)) => Poll::Ready(Ok(Packet::from_binary(self.own_bytes(bytes)))),
                 Ok(Frame::Close(_)) => {
                     // The answer to it waits to be written.
                     self.end = Some(End::Left);
@@ -162,10 +167,7 @@ impl WebSocketLink {
                 Ok(_) => continue,
                 Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.exhausted = true;
-                    if self.intake.is_oversized_and_empty() && self.frames.can_write() {
-                        self.frames = WebSocketContext::new(Role::Server, Some(*self.frames.get_config()));
-                        self.intake = Intake::default();
-                    }
+                    self.give_back_a_large_buffer();
                     if self.unsent_control > 0 {
                         // Whether all of it went out or not: the rest is written by the next flush.
                         if let Poll::Ready(Err(_)) = self.poll_flush(cx) {
@@ -180,6 +182,29 @@ impl WebSocketLink {
                     Poll::Ready(Err(if malformed { LinkEnd::Malformed } else { LinkEnd::Closed }))
                 }
             };
+        }
+    }
+
+    /// A message that may be a small slice of a large read buffer is copied out of it: it is kept until it is handled, and the buffer would be
+    /// kept with it.
+    fn own_bytes(&self, bytes: Bytes) -> Bytes {
+        if self.is_small(bytes.len()) { Bytes::copy_from_slice(&bytes) } else { bytes }
+    }
+
+    fn own_text(&self, text: Utf8Bytes) -> Text {
+        if self.is_small(text.len()) { Text::from(text.as_str()) } else { Text::from(text) }
+    }
+
+    fn is_small(&self, bytes: usize) -> bool {
+        bytes < READ_BUFFER_BYTES || (bytes as u64) < self.intake.largest()
+    }
+
+    /// Once everything that has come was handed out: an idle connection would otherwise keep the room for its largest message.
+    fn give_back_a_large_buffer(&mut self) {
+        let large = self.intake.largest() > READ_BUFFER_BYTES as u64;
+        if large && self.intake.is_between_messages() && self.frames.can_write() {
+            self.frames = WebSocketContext::new(Role::Server, Some(*self.frames.get_config()));
+            self.intake = Intake::default();
         }
     }
 
@@ -236,8 +261,8 @@ impl WebSocketLink {
     pub(crate) fn start_close(&mut self, cx: &mut Context<'_>, code: CloseCode) {
         let code = if let Some(End::Breach(code)) = self.end { code } else { code };
         let frame = CloseFrame { code, reason: Default::default() };
-        let fed = &mut self.intake.fed;
-        let mut wire = Wire { stream: &mut self.stream, out: &mut self.out, fed, cx };
+        let intake = &mut self.intake;
+        let mut wire = Wire { stream: &mut self.stream, out: &mut self.out, intake, cx };
         // It fails only where the peer has closed already.
         drop(self.frames.close(&mut wire, Some(frame)));
     }
@@ -249,8 +274,8 @@ impl WebSocketLink {
             return Poll::Ready(());
         }
         while !matches!(self.end, Some(End::Broken | End::Breach(_))) {
-            let fed = &mut self.intake.fed;
-            match self.frames.read(&mut Wire { stream: &mut self.stream, out: &mut self.out, fed, cx }) {
+            let intake = &mut self.intake;
+            match self.frames.read(&mut Wire { stream: &mut self.stream, out: &mut self.out, intake, cx }) {
                 Ok(Frame::Close(_)) => return Poll::Ready(()),
                 Ok(_) => {}
                 Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -297,39 +322,11 @@ impl WebSocketLink {
     }
 }
 
-/// Tells when tungstenite's read buffer is larger than an idle connection's should be, and empty, so that it can be replaced: a large
-/// message would otherwise keep its memory as long as the connection lasts.
-///
-/// The bytes fed are compared with the least that the frames which came out can have taken. If they are equal nothing is left
-/// over. With fragments or wasteful headers they never are, and the large buffer stays.
-#[derive(Default)]
-struct Intake {
-    fed: u64,
-    taken_at_least: u64,
-    oversized: bool,
-}
-
-impl Intake {
-    fn count(&mut self, payload: usize) {
-        let header = match payload {
-            0..=125 => 6,
-            126..=65_535 => 8,
-            _ => 14,
-        };
-        self.taken_at_least += header + payload as u64;
-        self.oversized |= READ_BUFFER_BYTES < payload;
-    }
-
-    fn is_oversized_and_empty(&self) -> bool {
-        self.oversized && self.fed == self.taken_at_least
-    }
-}
-
 /// What tungstenite reads from and writes its own frames (pongs, close) to.
 struct Wire<'a, 'b> {
     stream: &'a mut Stream,
     out: &'a mut Vec<u8>,
-    fed: &'a mut u64,
+    intake: &'a mut Intake,
     cx: &'a mut Context<'b>,
 }
 
@@ -338,9 +335,8 @@ impl Read for Wire<'_, '_> {
         let mut buffer = ReadBuf::new(into);
         match Pin::new(&mut *self.stream).poll_read(self.cx, &mut buffer) {
             Poll::Ready(Ok(())) => {
-                let read = buffer.filled().len();
-                *self.fed += read as u64;
-                Ok(read)
+                self.intake.feed(buffer.filled());
+                Ok(buffer.filled().len())
             }
             Poll::Ready(Err(error)) => Err(error),
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
@@ -359,193 +355,5 @@ impl Write for Wire<'_, '_> {
     }
 }
 
-/// The bare TCP stream under hyper, or whatever else it is (TLS, a test's pipe).
-enum Stream {
-    Tcp(TcpStream),
-    Other(Box<TokioIo<Upgraded>>),
-}
-
-impl Stream {
-    fn from_upgraded(upgraded: Upgraded) -> (Self, Bytes) {
-        // `axum::serve` and hyper-util's `auto` put a layer of their own around the stream; a plain hyper connection does not.
-        let upgraded = match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)
-        {
-            Ok(parts) => return (Self::Tcp(parts.io.into_inner()), parts.read_buf),
-            Err(upgraded) => upgraded,
-        };
-        match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => (Self::Tcp(parts.io.into_inner()), parts.read_buf),
-            Err(upgraded) => (Self::Other(Box::new(TokioIo::new(upgraded))), Bytes::new()),
-        }
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buffer),
-            Self::Other(other) => Pin::new(other).poll_read(cx, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
-            Self::Other(other) => Pin::new(other).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
-            Self::Other(other) => Pin::new(other).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Self::Other(other) => Pin::new(other).poll_shutdown(cx),
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-    use std::time::Duration;
-
-    use axum::Router;
-    use axum::body::Body;
-    use http::Request;
-    use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
-    use tokio::sync::mpsc;
-
-    use super::*;
-
-    const HANDSHAKE: &[u8] =
-        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-    const PONG: [u8; 7] = [0x81, 0x81, 0, 0, 0, 0, b'3'];
-
-    /// An application that makes a link of each request, as it comes out of the upgrade.
-    fn linking() -> (Router, mpsc::UnboundedReceiver<WebSocketLink>) {
-        let (sender, links) = mpsc::unbounded_channel();
-        let app = Router::new().fallback(move |mut request: Request<Body>| {
-            let sender = sender.clone();
-            async move {
-                let upgrade = hyper::upgrade::on(&mut request);
-                tokio::spawn(async move {
-                    sender.send(WebSocketLink::new(upgrade.await.unwrap(), &Settings::default())).unwrap();
-                });
-                http::StatusCode::SWITCHING_PROTOCOLS
-            }
-        });
-        (app, links)
-    }
-
-    async fn linked() -> (TcpStream, WebSocketLink) {
-        let (app, mut links) = linking();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(crate::serve(listener, app, std::future::pending()));
-        let mut client = TcpStream::connect(address).await.unwrap();
-        client.write_all(HANDSHAKE).await.unwrap();
-        (client, links.recv().await.unwrap())
-    }
-
-    /// A text message of `bytes`, with the header that every client writes.
-    fn large(bytes: usize) -> Vec<u8> {
-        let mut frame = vec![0x81, 0x80 | 127];
-        frame.extend((bytes as u64).to_be_bytes());
-        frame.extend([0; 4]);
-        frame.push(b'4');
-        frame.resize(frame.len() + bytes - 1, b'x');
-        frame
-    }
-
-    async fn packet(link: &mut WebSocketLink) -> Result<Packet, LinkEnd> {
-        poll_fn(|cx| link.poll_packet(cx)).await
-    }
-
-    async fn is_idle(link: &mut WebSocketLink) -> bool {
-        poll_fn(|cx| Poll::Ready(link.poll_packet(cx).is_pending())).await
-    }
-
-    #[tokio::test]
-    async fn the_bare_socket_is_found_under_each_server_and_answers_at_once() {
-        for server in ["ours", "axum"] {
-            let (app, mut links) = linking();
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap();
-            tokio::spawn(async move {
-                match server {
-                    "ours" => crate::serve(listener, app, std::future::pending()).await,
-                    _ => axum::serve(listener, app).await.unwrap(),
-                }
-            });
-            let mut client = TcpStream::connect(address).await.unwrap();
-            client.write_all(HANDSHAKE).await.unwrap();
-            let link = links.recv().await.unwrap();
-            let Stream::Tcp(tcp) = &link.stream else { panic!("not bare under {server}") };
-            assert!(tcp.nodelay().unwrap(), "{server}");
-            let kernel = socket2::SockRef::from(tcp).send_buffer_size().unwrap();
-            assert!(kernel <= 2 * 64 * 1024, "{server}: {kernel}");
-        }
-    }
-
-    #[tokio::test]
-    async fn memory_for_a_large_message_is_let_go_of() {
-        let (mut client, mut link) = linked().await;
-        let message = large(500_000);
-        let sent = tokio::spawn(async move {
-            client.write_all(&message).await.unwrap();
-            client
-        });
-        let received = packet(&mut link).await.unwrap();
-        assert!(matches!(received, Packet::Message(message) if message.len() == 499_999));
-        assert!(link.intake.oversized);
-        assert!(is_idle(&mut link).await);
-        assert!(!link.intake.oversized, "the read buffer is a fresh one");
-        let mut client = sent.await.unwrap();
-        client.write_all(&PONG).await.unwrap();
-        assert_eq!(packet(&mut link).await, Ok(Packet::Pong));
-    }
-
-    #[tokio::test]
-    async fn half_a_frame_behind_a_large_message_is_not_thrown_away() {
-        let (mut client, mut link) = linked().await;
-        let (half, rest) = PONG.split_at(3);
-        client.write_all(&[&large(10_000), half].concat()).await.unwrap();
-        packet(&mut link).await.unwrap();
-        assert!(is_idle(&mut link).await);
-        assert!(link.intake.oversized, "something is left in the read buffer");
-        client.write_all(rest).await.unwrap();
-        assert_eq!(packet(&mut link).await, Ok(Packet::Pong));
-    }
-
-    #[tokio::test]
-    async fn one_that_pings_and_takes_no_pongs_costs_little() {
-        let (mut client, mut link) = linked().await;
-        let pings = [&[0x89, 0x80 | 125, 0, 0, 0, 0][..], &[b'x'; 125]].concat().repeat(100);
-        let mut sent = 0;
-        loop {
-            tokio::select! {
-                biased;
-                packet = packet(&mut link) => panic!("a WebSocket ping is no packet: {packet:?}"),
-                result = client.write_all(&pings) => result.unwrap(),
-                // It is not read from any more, and all the buffers between are full.
-                () = tokio::time::sleep(Duration::from_millis(300)) => break,
-            }
-            sent += pings.len();
-            assert!(sent < 64 << 20, "it is read from for ever");
-        }
-        assert!(link.unsent() <= 2 * UNSENT_CONTROL_BYTES_MAX, "{} bytes wait", link.unsent());
-    }
-}
+mod tests;

@@ -385,9 +385,8 @@ impl Drop for Connection {
 fn cost(packet: &Packet) -> usize {
     let fixed = AHEAD_BYTES / AHEAD_PACKETS;
     match &packet.kind {
-        Kind::Event { args, .. } | Kind::Ack { args, .. } => {
-            fixed + args.text.len() + args.attachments.iter().map(bytes::Bytes::len).sum::<usize>()
-        }
+        Kind::Event { name, args, .. } => fixed + name.len() + args.bytes(),
+        Kind::Ack { args, .. } => fixed + args.bytes(),
         Kind::Connect { auth } => fixed + auth.as_ref().map_or(0, |auth| auth.len()),
         Kind::Disconnect => fixed,
     }

@@ -13,6 +13,9 @@ use crate::engine::{CloseReason, Handle, Writer};
 /// How many entries an emptied queue may keep room for.
 const KEPT_CAPACITY: usize = 16;
 
+/// What a packet counts for beside its own bytes: it takes a place in the queue and an allocation, however short it is.
+const PACKET_BYTES: usize = 128;
+
 /// One connection, as its sockets see it.
 pub(crate) struct Outbox {
     pub(crate) handle: Arc<Handle>,
@@ -84,7 +87,7 @@ impl Outbox {
         let mut waiting = self.lock();
         // Answers are few: one for each request that was read, and reading stops at the bound.
         let max = if sort == Sort::Answer { self.bytes_max.saturating_mul(2) } else { self.bytes_max };
-        let bytes = waiting.bytes + frame.len();
+        let bytes = waiting.bytes + cost(&frame);
         if max < bytes && 0 < waiting.bytes {
             drop(waiting);
             if sort == Sort::Answer {
@@ -108,7 +111,7 @@ impl Outbox {
     pub(crate) fn release(&self, socket: SocketId, connected: Frame, switch: impl FnOnce()) {
         let mut waiting = self.lock();
         switch();
-        let bytes = waiting.bytes + connected.len();
+        let bytes = waiting.bytes + cost(&connected);
         waiting.items.push_back(Item { frame: connected, bears_token: false });
         for (owner, item) in std::mem::take(&mut waiting.held) {
             if owner == socket { waiting.items.push_back(item) } else { waiting.held.push((owner, item)) }
@@ -123,7 +126,7 @@ impl Outbox {
         waiting.held.retain(|(owner, item)| {
             let keep = *owner != socket;
             if !keep {
-                bytes -= item.frame.len();
+                bytes -= cost(&item.frame);
             }
             keep
         });
@@ -154,7 +157,7 @@ impl Outbox {
                 return false;
             }
             item.frame.write(writer, token.filter(|_| item.bears_token));
-            let bytes = waiting.bytes - item.frame.len();
+            let bytes = waiting.bytes - cost(&item.frame);
             waiting.items.pop_front();
             self.count(&mut waiting, bytes);
         }
@@ -208,5 +211,25 @@ impl Outbox {
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().expect("nothing panics while it holds the outbox")
+    }
+}
+
+fn cost(frame: &Frame) -> usize {
+    PACKET_BYTES + frame.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_count_for_the_memory_they_take_however_short_they_are() {
+        let outbox = Outbox::new(Arc::new(Handle::new()), 100_000);
+        let mut waiting = 0;
+        while outbox.push(Frame::ack("/", 0, &crate::Args::new()), Sort::Event, || None).is_ok() {
+            waiting += 1;
+        }
+        let each = size_of::<Item>() + 64;
+        assert!(waiting * each <= 100_000, "{waiting} packets of about {each} bytes wait");
     }
 }

@@ -52,6 +52,14 @@ pub(crate) struct Args {
     pub(crate) attachments: Vec<Bytes>,
 }
 
+impl Args {
+    /// What they take, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let attachments: usize = self.attachments.iter().map(|bytes| size_of::<Bytes>() + bytes.len()).sum();
+        self.text.len() + self.elements.capacity() * size_of::<Range<usize>>() + attachments
+    }
+}
+
 /// What is wrong with a packet. The connection is closed for any of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PacketError {

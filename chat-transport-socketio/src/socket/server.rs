@@ -135,7 +135,7 @@ impl SocketIoBuilder {
         self
     }
 
-    /// Bytes that may wait for one client, apart from what sources hold. Beyond it emits fail, and nothing more is read from the client
+    /// Bytes that may wait for one client, apart from what sources hold; each packet counts 128 more than it has. Beyond it emits fail, and nothing more is read from the client
     /// until it has taken some; at twice that, for answers, the connection is closed. A single packet may be larger. Default: 256 KiB.
     #[must_use]
     pub fn outbox_bytes_max(mut self, bytes: usize) -> Self {
