@@ -155,6 +155,19 @@ async fn events_and_acks_carry_any_arguments_both_ways() {
 }
 
 #[tokio::test]
+async fn an_argument_may_be_an_array_of_any_length() {
+    let (_io, address) = one(echo()).await;
+    let mut ws = connected(address).await;
+    ws.text().await;
+    let long = vec!["1"; 10_000].join(",");
+    ws.send(&format!(r#"42["message",[{long}]]"#)).await;
+    assert_eq!(ws.text().await, format!(r#"42["message-back",[{long}]]"#));
+    // The arguments themselves are bounded.
+    ws.send(&format!(r#"42["message",{long}]"#)).await;
+    assert_eq!(ws.next().await, Got::Closed);
+}
+
+#[tokio::test]
 async fn polling_carries_everything_as_well() {
     let (_io, address) = one(echo()).await;
     let session = Polling::open(address, "/socket.io/").await;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::event::Event;
+use super::json::JsonError;
 
 /// Arguments of an event or an ack, in order.
 ///
@@ -46,7 +47,10 @@ impl Args {
     /// [`crate::placeholder::check`] accepts.
     #[must_use]
     pub fn raw(mut self, json: &str) -> Self {
-        debug_assert!(super::json::outline(json).is_ok(), "raw arguments are JSON");
+        debug_assert!(
+            !matches!(super::json::outline(json), Err(JsonError::Syntax { .. })),
+            "raw arguments are JSON"
+        );
         if !self.json.is_empty() {
             self.json.push(',');
         }
@@ -76,5 +80,47 @@ impl From<&Event> for Args {
     fn from(event: &Event) -> Self {
         let args = (0..event.len()).filter_map(|index| event.arg(index));
         args.fold(Self::new(), Self::raw).attach(event.attachments().iter().cloned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::json::{DEPTH_MAX, ELEMENTS_MAX};
+    use super::super::packet::{Assembler, Kind, PacketLimits};
+    use super::*;
+    use crate::engine::{Message, Text};
+    use crate::placeholder;
+
+    /// An argument near one of the bounds: long, deep, or both.
+    fn argument() -> impl Strategy<Value = String> {
+        let near = |max: usize| prop_oneof![0..3_usize, max - 2..max + 3];
+        (near(ELEMENTS_MAX), near(DEPTH_MAX)).prop_map(|(long, deep)| {
+            let elements = vec!["0"; long].join(",");
+            format!("{}[{elements}]{}", "[".repeat(deep), "]".repeat(deep))
+        })
+    }
+
+    proptest! {
+        /// What a client may send may be sent on and kept: whatever got in as an argument passes as content.
+        #[test]
+        fn every_argument_that_got_in_can_be_sent_on(args in proptest::collection::vec(argument(), 0..4)) {
+            let text = format!("2[{}]", [vec!["\"e\"".to_owned()], args.clone()].concat().join(","));
+            let limits = PacketLimits { attachments: 1, bytes: 1_000_000 };
+            let taken = Assembler::default().take(Message::Text(Text::from(text.as_str())), limits);
+            if let Ok(Some(packet)) = taken {
+                let Kind::Event { name, args, ack: None } = packet.kind else { panic!("{text}") };
+                let event = Event::new(name, args, None);
+                let again = Args::from(&event);
+                let sent = format!("{}]", again.json);
+                prop_assert!(text.ends_with(&sent));
+                for index in 0..event.len() {
+                    prop_assert_eq!(placeholder::check(event.arg(index).unwrap(), 0), Ok(vec![]));
+                }
+            } else {
+                prop_assert!(args.iter().any(|arg| arg.starts_with(&"[".repeat(DEPTH_MAX))), "refused: {}", text);
+            }
+        }
     }
 }

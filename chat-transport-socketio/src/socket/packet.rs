@@ -230,7 +230,7 @@ fn event(data: Text, ack: Option<u64>, attachments: usize) -> Result<Kind, Packe
 }
 
 fn args(data: Text, attachments: usize) -> Result<Args, PacketError> {
-    let outline = json::outline(&data)?;
+    let outline = json::arguments(&data)?;
     if outline.first != b'[' {
         return Err(PacketError::Payload);
     }
