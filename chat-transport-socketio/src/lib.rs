@@ -54,6 +54,7 @@ pub mod chat;
 pub mod engine;
 mod serve;
 mod socket;
+mod timed;
 
 pub use serve::{Server, serve};
 pub use socket::placeholder;

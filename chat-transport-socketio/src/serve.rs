@@ -1,5 +1,5 @@
-//! An accept loop for HTTP/1 with what a chat needs and `axum::serve` leaves to the system: no Nagle, small send buffers, a deadline
-//! for the head of a request, and bounds on headers and connections.
+//! An accept loop for HTTP/1 with what a chat needs and `axum::serve` leaves to the system: no Nagle, small buffers, deadlines for the head
+//! of a request and for a client that takes nothing of the response, and bounds on headers and connections.
 //!
 //! Hosts with a loop of their own lose little: on the upgrade to WebSocket the socket is set up again.
 
@@ -18,10 +18,13 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
+use crate::timed::Timed;
+
 /// Bounds of [`Server::run`].
 #[derive(Clone, Debug)]
 pub struct Server {
     head_timeout: Duration,
+    write_timeout: Duration,
     head_bytes: usize,
     headers: usize,
     connections: usize,
@@ -34,6 +37,7 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             head_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(20),
             head_bytes: 16 * 1024,
             headers: 100,
             connections: 1_000_000,
@@ -45,7 +49,7 @@ impl Default for Server {
 }
 
 impl Server {
-    /// The defaults: 10 s and 16 KiB for the head of a request, 100 headers, 1,000,000 connections, 64 KiB of send buffer and as many
+    /// The defaults: 10 s and 16 KiB for the head of a request, 20 s without a byte taken of a response, 100 headers, 1,000,000 connections, 64 KiB of send buffer and as many
     /// to receive, 10 s for requests
     /// in progress when it stops.
     pub fn new() -> Self {
@@ -56,6 +60,13 @@ impl Server {
     #[must_use]
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
         self.head_timeout = timeout;
+        self
+    }
+
+    /// How long a client may take nothing of the response that is written to it; then its connection is closed.
+    #[must_use]
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.write_timeout = timeout;
         self
     }
 
@@ -154,7 +165,9 @@ impl Server {
             .header_read_timeout(self.head_timeout)
             .max_headers(self.headers)
             .max_buf_size(self.head_bytes);
-        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let connection = http
+            .serve_connection(TokioIo::new(Timed::new(stream, self.write_timeout)), service)
+            .with_upgrades();
         async move {
             let mut connection = pin!(connection);
             tokio::select! {

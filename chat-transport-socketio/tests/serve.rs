@@ -62,6 +62,40 @@ async fn a_head_that_is_too_large_is_refused() {
 }
 
 #[tokio::test]
+async fn one_that_takes_nothing_of_its_response_is_closed() {
+    // More than all buffers between them hold.
+    let app = hello().route("/large", get(|| async { "x".repeat(20_000_000) }));
+    let server = Server::new().connections_max(1).write_timeout(Duration::from_millis(200));
+    let (address, _stop, _running) = start(server, app).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    // It is the only one that may be there, and it stays.
+    assert_eq!(request(address, "GET", "/", "", b"").await.body, "127.0.0.1");
+    drop(stream);
+}
+
+#[tokio::test]
+async fn one_that_takes_its_response_slowly_is_not_closed() {
+    let app = Router::new().route("/large", get(|| async { "x".repeat(3_000_000) }));
+    let server = Server::new().write_timeout(Duration::from_millis(300));
+    let (address, _stop, _running) = start(server, app).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut taken = 0;
+    let mut buffer = vec![0; 100_000];
+    loop {
+        let read = soon(stream.read(&mut buffer)).await.unwrap();
+        if read == 0 {
+            break;
+        }
+        taken += read;
+        // Longer in all than the timeout, but never at once.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(3_000_000 <= taken, "{taken}");
+}
+
+#[tokio::test]
 async fn when_it_stops_requests_in_progress_end_and_no_new_one_begins() {
     let begun = std::sync::Arc::new(Notify::new());
     let go = std::sync::Arc::new(Notify::new());

@@ -11,7 +11,7 @@ use axum::Router;
 use chat_transport_socketio::engine::{CloseReason, Settings};
 use chat_transport_socketio::{DisconnectReason, Event, Namespace, Socket, SocketIo};
 use futures_util::SinkExt;
-use support::{Polling, Ws, calm, connected, request, soon, start, until};
+use support::{Polling, Ws, calm, connected, quick, request, soon, start, until};
 use tokio::sync::{Semaphore, mpsc};
 
 /// More than is read ahead of a handler.
@@ -256,4 +256,15 @@ async fn a_deadline_behind_another_alarm_is_kept() {
         soon(server.seen.recv()).await,
         Some(Seen::Left(DisconnectReason::Connection(CloseReason::Shutdown)))
     );
+}
+
+#[tokio::test]
+async fn one_whose_handler_never_ends_is_given_up_behind_it() {
+    let mut server = Gated::new(quick().close_timeout(Duration::from_millis(100))).await;
+    // More than is read ahead, so that it cannot be seen whether the client is still there.
+    let ws = with_events(server.address).await;
+    let given_up = DisconnectReason::Connection(CloseReason::PingTimeout);
+    assert_eq!(soon(server.seen.recv()).await, Some(Seen::Left(given_up)));
+    until("it is gone", || server.io.connections() == 0).await;
+    drop(ws);
 }

@@ -36,7 +36,7 @@ pub enum CloseReason {
 pub enum Appetite {
     /// Yes.
     Hungry,
-    /// Not now: it is busy with what it has. The peer is not to blame, and its ping timeout is extended.
+    /// Not now: it is busy with what it has. The peer is not to blame, and its ping timeout is extended, up to ten times.
     Busy,
     /// Not before the peer has taken what is due for it.
     Clogged,

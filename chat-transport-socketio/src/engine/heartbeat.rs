@@ -19,8 +19,12 @@ enum State {
     /// The next ping is due then.
     Resting(Instant),
     /// A pong is due by then.
-    Waiting { until: Instant, prolonged: bool },
+    Waiting { until: Instant, prolonged: bool, excused: u32 },
 }
+
+/// How often in a row a pong may be late because this side does not read. A handler that takes longer than that loses its connection:
+/// nobody could tell whether the peer is still there.
+const EXCUSES_MAX: u32 = 10;
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +57,7 @@ impl Heartbeat {
             State::Resting(at) => {
                 // Counted from when the ping was due, unless this side was late with it.
                 let until = (at + self.timeout).max(now + self.timeout / 2);
-                self.state = State::Waiting { until, prolonged: false };
+                self.state = State::Waiting { until, prolonged: false, excused: 0 };
                 Beat::Ping
             }
             State::Waiting { .. } => Beat::Dead,
@@ -67,19 +71,33 @@ impl Heartbeat {
 
     /// Something else came: the peer lives, its pong is perhaps behind it.
     pub(crate) fn sign_of_life(&mut self, now: Instant) {
-        if let State::Waiting { until, prolonged } = &mut self.state
-            && !*prolonged
-        {
+        if let State::Waiting { until, prolonged, excused } = &mut self.state {
+            *excused = 0;
+            if *prolonged {
+                return;
+            }
             *until = now + self.timeout;
             *prolonged = true;
         }
     }
 
-    /// It was this side that did not read: the peer's time begins anew.
+    /// This side has not read, and does now: the peer's time begins anew.
     pub(crate) fn forgive(&mut self, now: Instant) {
         if let State::Waiting { until, .. } = &mut self.state {
             *until = now + self.timeout;
         }
+    }
+
+    /// This side still does not read: the peer's time begins anew, unless that was so too often. False: it is given up.
+    pub(crate) fn excuse(&mut self, now: Instant) -> bool {
+        if let State::Waiting { until, excused, .. } = &mut self.state {
+            if *excused >= EXCUSES_MAX {
+                return false;
+            }
+            *excused += 1;
+            *until = now + self.timeout;
+        }
+        true
     }
 }
 
@@ -128,5 +146,31 @@ mod tests {
         heart.sign_of_life(later);
         heart.sign_of_life(later + Duration::from_secs(5));
         assert_eq!(heart.due(), later + TIMEOUT);
+    }
+
+    #[test]
+    fn a_peer_that_is_not_read_from_is_given_up_in_the_end() {
+        let start = Instant::now();
+        let mut heart = Heartbeat::new(INTERVAL, TIMEOUT, start);
+        assert_eq!(heart.beat(start + INTERVAL), Beat::Ping);
+        let mut excuses = 0;
+        while heart.beat(heart.due()) == Beat::Dead && heart.excuse(heart.due()) {
+            excuses += 1;
+            assert!(excuses <= EXCUSES_MAX);
+        }
+        assert_eq!(excuses, EXCUSES_MAX);
+        assert_eq!(heart.due(), start + INTERVAL + TIMEOUT * (EXCUSES_MAX + 1));
+    }
+
+    #[test]
+    fn what_is_read_from_a_peer_excuses_it_afresh() {
+        let start = Instant::now();
+        let mut heart = Heartbeat::new(INTERVAL, TIMEOUT, start);
+        assert_eq!(heart.beat(start + INTERVAL), Beat::Ping);
+        for _ in 0..3 * EXCUSES_MAX {
+            assert!(heart.excuse(heart.due()));
+            heart.forgive(heart.due());
+            heart.sign_of_life(heart.due());
+        }
     }
 }

@@ -237,7 +237,7 @@ impl<A: Application> Session<A> {
             Beat::Nothing => {}
             Beat::Ping => self.link.control(b"2"),
             // The pong may be among what this side has not read yet.
-            Beat::Dead if self.held_back => self.heartbeat.forgive(now),
+            Beat::Dead if self.held_back && self.heartbeat.excuse(now) => {}
             Beat::Dead => return Err(CloseReason::PingTimeout),
         }
         Ok(())

@@ -89,7 +89,8 @@ impl Settings {
         self
     }
 
-    /// How long a pong may take; then the connection is closed. Default: 20 s.
+    /// How long a pong may take; then the connection is closed. While the application is too busy to read it, it may take ten times longer.
+    /// Default: 20 s.
     #[must_use]
     pub fn ping_timeout(mut self, timeout: Duration) -> Self {
         self.ping_timeout = timeout;

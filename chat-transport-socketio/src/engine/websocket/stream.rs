@@ -10,6 +10,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::timed::Timed;
+
 /// The bare TCP stream under hyper, or whatever else it is (TLS, a test's pipe).
 pub(super) enum Stream {
     Tcp(TcpStream),
@@ -24,8 +26,13 @@ impl Stream {
             Ok(parts) => return (Self::Tcp(parts.io.into_inner()), parts.read_buf),
             Err(upgraded) => upgraded,
         };
-        match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => (Self::Tcp(parts.io.into_inner()), parts.read_buf),
+        let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) => return (Self::Tcp(parts.io.into_inner()), parts.read_buf),
+            Err(upgraded) => upgraded,
+        };
+        // This crate's own loop.
+        match upgraded.downcast::<TokioIo<Timed>>() {
+            Ok(parts) => (Self::Tcp(parts.io.into_inner().into_inner()), parts.read_buf),
             Err(upgraded) => (Self::Other(Box::new(TokioIo::new(upgraded))), Bytes::new()),
         }
     }
