@@ -61,6 +61,14 @@ impl Link {
         }
     }
 
+    /// Whether a POST is not yet taken in.
+    pub(crate) fn is_taking(&self) -> bool {
+        match self {
+            Self::WebSocket(_) => false,
+            Self::Polling(link) => link.is_taking(),
+        }
+    }
+
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
         match self {
             Self::WebSocket(link) => link.poll_flush(cx).map_err(|_| LinkEnd::Closed),

@@ -135,6 +135,8 @@ impl<A: Application> Session<A> {
         if !matches!(self.state, State::Open) {
             return Ok(Turn::Again);
         }
+        // The POST that came before the change may just have been taken in.
+        again |= self.probe.as_ref().is_some_and(|probe| probe.is_asked()) && !self.link.is_taking();
 
         let hungry = self.application.appetite() == Appetite::Hungry;
         let work = self.application.poll_work(cx, &mut self.link.writer());
@@ -168,7 +170,7 @@ impl<A: Application> Session<A> {
             return Ok(Turn::Again);
         }
         let mut due = self.heartbeat.due();
-        let deadlines = [self.application.deadline(), self.probe.as_ref().map(|probe| probe.until())];
+        let deadlines = [self.application.deadline(), self.probe.as_ref().and_then(|probe| probe.until())];
         for deadline in deadlines.into_iter().flatten() {
             due = due.min(deadline);
         }
@@ -230,7 +232,7 @@ impl<A: Application> Session<A> {
     }
 
     fn on_time(&mut self, now: Instant) -> Result<(), CloseReason> {
-        if self.probe.as_ref().is_some_and(|probe| probe.until() <= now) {
+        if self.probe.as_ref().and_then(|probe| probe.until()).is_some_and(|until| until <= now) {
             self.probe = None;
         }
         match self.heartbeat.beat(now) {

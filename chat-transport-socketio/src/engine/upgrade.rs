@@ -41,9 +41,14 @@ impl Probe {
         Self { link, stage: Stage::Fresh, rushed: false, until }
     }
 
-    /// When the attempt is given up.
-    pub(crate) fn until(&self) -> Instant {
-        self.until
+    /// When the attempt is given up. Never, once the client has asked for the change: it is on the WebSocket already.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        (!self.is_asked()).then_some(self.until)
+    }
+
+    /// Whether the client has asked for the change.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.stage == Stage::Asked
     }
 
     /// Whether GETs are to return at once.
