@@ -84,6 +84,53 @@ async fn an_unknown_namespace_is_refused_and_leaves_the_connection_open() {
 }
 
 #[tokio::test]
+async fn one_that_connects_again_and_again_is_refused_without_asking_anybody() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let namespace = Namespace::new().on_connect({
+        let asked = asked.clone();
+        move |_, _| {
+            asked.fetch_add(1, Ordering::SeqCst);
+            std::future::ready(Ok::<_, Refusal>(()))
+        }
+    });
+    let builder = SocketIo::builder().settings(calm()).connects_max(10).namespace("/", namespace);
+    let (_io, address) = serving(builder).await;
+    let mut ws = opened(address).await;
+    // One that is refused counts as well.
+    ws.send("40/nowhere,").await;
+    assert_eq!(ws.text().await, r#"44/nowhere,{"message":"Invalid namespace"}"#);
+    for _ in 1..10 {
+        ws.send("40").await;
+        assert!(ws.text().await.starts_with("40{"));
+        ws.send("41").await;
+    }
+    for _ in 0..3 {
+        ws.send("40").await;
+        assert_eq!(ws.text().await, r#"44{"message":"Too many CONNECTs on one connection"}"#);
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 9);
+    let mut other = opened(address).await;
+    other.send("40").await;
+    assert!(other.text().await.starts_with("40{"), "on a new connection it may");
+}
+
+#[tokio::test]
+async fn one_namespace_too_many_is_refused() {
+    let builder = SocketIo::builder()
+        .settings(calm())
+        .namespaces_max(1)
+        .namespace("/", Namespace::new())
+        .namespace("/two", Namespace::new());
+    let (_io, address) = serving(builder).await;
+    let mut ws = connected(address).await;
+    ws.send("40/two,").await;
+    assert_eq!(ws.text().await, r#"44/two,{"message":"Too many namespaces on one connection"}"#);
+    ws.send("41").await;
+    ws.send("40/two,").await;
+    assert!(ws.text().await.starts_with("40/two,{"));
+}
+
+#[tokio::test]
 async fn a_refusal_for_good_is_told_and_a_passing_one_closes_at_the_deadline() {
     let namespace = Namespace::new().on_connect(|_, auth: Auth| async move {
         if auth.raw().is_some() {
@@ -428,12 +475,12 @@ async fn a_reader_that_stops_is_not_pulled_for_and_loses_nothing() {
     loop {
         tokio::time::sleep(Duration::from_millis(200)).await;
         let pulled = numbers.pulled.load(Ordering::SeqCst);
-        if pulled == before {
+        if pulled == before && 0 < pulled {
             break;
         }
         before = pulled;
     }
-    assert!(before < total / 2, "{before} frames of a kilobyte were pulled for a peer that reads none");
+    assert!(before < total / 10, "{before} frames of a kilobyte were pulled for a peer that reads none");
     for number in 0..total {
         let text = ws.text().await;
         assert!(text.starts_with(&format!(r#"42["n",{number},"#)), "{number}: {}", &text[..40]);
@@ -481,18 +528,47 @@ async fn a_client_that_does_not_take_its_answers_is_not_read_from() {
     loop {
         tokio::time::sleep(Duration::from_millis(200)).await;
         let now = handled.load(Ordering::SeqCst);
-        if now == before {
+        if now == before && 0 < now {
             break;
         }
         before = now;
     }
     // The kernel's buffers on both sides, the outbox and what is read ahead; far from everything.
-    assert!(before < total / 4, "{before} answers were made for a peer that takes none");
+    assert!(before < total / 20, "{before} answers were made for a peer that takes none");
     for number in 0..total {
         let frame = soon(futures_util::StreamExt::next(&mut stream)).await.unwrap().unwrap();
         assert!(frame.to_text().unwrap().starts_with(&format!("43{number}[")), "{number}");
     }
     drop(sender.await.unwrap());
+}
+
+#[tokio::test]
+async fn large_answers_that_come_together_are_all_sent() {
+    let namespace = Namespace::new().on("ask", |_, mut event: Event| async move {
+        let bytes = event.parse(0).unwrap();
+        event.ack.take().unwrap().send(&"y".repeat(bytes)).unwrap();
+    });
+    let (_io, address) = one(namespace).await;
+    let session = Polling::open(address, "/socket.io/").await;
+    session.post("40").await;
+    assert!(session.get().await.body.starts_with("40"));
+    // Nobody polls meanwhile, and one of them alone is below the bound of what may wait.
+    let sizes = [230_000, 300_000, 250_000, 900_000, 1];
+    let asking: Vec<_> =
+        sizes.iter().enumerate().map(|(id, bytes)| format!(r#"42{id}["ask",{bytes}]"#)).collect();
+    let posting = tokio::spawn({
+        let session = session.clone();
+        async move { session.post(&asking.join("\u{1e}")).await }
+    });
+    let mut answers = Vec::new();
+    while answers.len() < sizes.len() {
+        let response = session.get().await;
+        assert_eq!(response.status, 200, "closed after {} answers", answers.len());
+        answers.extend(response.body.split('\u{1e}').map(str::len));
+    }
+    let expected: Vec<_> = sizes.iter().map(|bytes| bytes + r#"430[""]"#.len()).collect();
+    assert_eq!(answers, expected);
+    assert_eq!(posting.await.unwrap().status, 200);
 }
 
 #[tokio::test]
@@ -681,21 +757,38 @@ async fn a_volatile_event_is_sent_only_to_one_that_takes_it_at_once() {
     let all = io.namespace("/").unwrap();
     until("it is in", || all.sockets().len() == 1).await;
     let socket = all.sockets().remove(0);
-    until("it is idle", || {
+    // Idle, it takes one at once; it is known to be idle from the end of a turn on.
+    let deadline = Instant::now() + support::PATIENCE;
+    let mut volatile = 0;
+    loop {
+        assert!(Instant::now() < deadline, "it never takes one");
         socket.emit_volatile("v", &1).unwrap();
-        true
-    })
-    .await;
+        volatile += 1;
+        if let Ok(text) = tokio::time::timeout(Duration::from_millis(50), ws.text()).await {
+            assert_eq!(text, r#"42["v",1]"#);
+            break;
+        }
+    }
     let mut sent = 0;
     while socket.emit("big", &"x".repeat(20_000)).is_ok() {
         sent += 1;
         tokio::task::yield_now().await;
     }
-    socket.emit_volatile("dropped", &1).unwrap();
-    for _ in 0..sent {
-        let text = ws.text().await;
-        assert!(!text.contains("dropped"));
+    for _ in 0..100 {
+        socket.emit_volatile("dropped", &1).unwrap();
     }
+    let mut taken = 0;
+    while taken < sent {
+        match ws.text().await.as_str() {
+            r#"42["v",1]"# if volatile > 1 => volatile -= 1,
+            big => {
+                assert!(big.starts_with(r#"42["big","#), "{big}");
+                taken += 1;
+            }
+        }
+    }
+    socket.emit("last", &1).unwrap();
+    assert_eq!(ws.text().await, r#"42["last",1]"#, "nothing waited in between");
 }
 
 #[tokio::test]

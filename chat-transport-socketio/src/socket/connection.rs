@@ -32,6 +32,8 @@ pub(crate) struct Connection {
     assembler: Assembler,
     joined: Vec<Socket>,
     sources: Sources,
+    /// CONNECTs that came so far.
+    connects: usize,
     /// Received, and not handled yet.
     ahead: VecDeque<Packet>,
     ahead_bytes: usize,
@@ -68,6 +70,7 @@ impl Connection {
             assembler: Assembler::default(),
             joined: Vec::new(),
             sources: Sources::default(),
+            connects: 0,
             ahead: VecDeque::new(),
             ahead_bytes: 0,
             running: None,
@@ -170,10 +173,20 @@ impl Connection {
         if self.joined(namespace).is_some() {
             return Err(CloseReason::Malformed);
         }
-        let served = self.shared.namespaces.get(namespace.as_str());
-        let Some(served) = served.filter(|_| self.joined.len() < self.shared.limits.namespaces) else {
-            self.reply(Frame::connect_error(namespace, r#"{"message":"Invalid namespace"}"#));
-            return Ok(());
+        let limits = &self.shared.limits;
+        let served = match self.shared.namespaces.get(namespace.as_str()) {
+            _ if limits.connects <= self.connects => Err("Too many CONNECTs on one connection"),
+            None => Err("Invalid namespace"),
+            Some(_) if limits.namespaces <= self.joined.len() => Err("Too many namespaces on one connection"),
+            Some(served) => Ok(served),
+        };
+        self.connects = self.connects.saturating_add(1);
+        let served = match served {
+            Ok(served) => served,
+            Err(message) => {
+                self.reply(Frame::connect_error(namespace, &format!(r#"{{"message":"{message}"}}"#)));
+                return Ok(());
+            }
         };
         let socket = Socket::new(served.clone(), self.outbox.clone());
         match served.connect(&socket, auth) {
@@ -423,6 +436,7 @@ mod tests {
         let limits = Limits {
             packet: PacketLimits { attachments: 2, bytes: 1000 },
             namespaces: 2,
+            connects: 10,
             outbox_bytes: OUTBOX_BYTES,
             acks: 10,
             connect_timeout: Duration::from_secs(3600),

@@ -85,10 +85,14 @@ impl Outbox {
         hold_for: impl FnOnce() -> Option<SocketId>,
     ) -> Result<(), Full> {
         let mut waiting = self.lock();
-        // Answers are few: one for each request that was read, and reading stops at the bound.
-        let max = if sort == Sort::Answer { self.bytes_max.saturating_mul(2) } else { self.bytes_max };
         let bytes = waiting.bytes + cost(&frame);
-        if max < bytes && 0 < waiting.bytes {
+        let full = match sort {
+            // Answers are few: one for each request that was read, and no handler runs beyond the bound. However large the one is that goes
+            // beyond it, it is due.
+            Sort::Answer => self.bytes_max.saturating_mul(2) < waiting.bytes,
+            Sort::Event | Sort::Asking => self.bytes_max < bytes && 0 < waiting.bytes,
+        };
+        if full {
             drop(waiting);
             if sort == Sort::Answer {
                 self.handle.close(CloseReason::Overflow);

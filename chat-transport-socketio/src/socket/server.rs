@@ -28,6 +28,7 @@ pub(crate) struct Shared {
 pub(crate) struct Limits {
     pub(crate) packet: PacketLimits,
     pub(crate) namespaces: usize,
+    pub(crate) connects: usize,
     pub(crate) outbox_bytes: usize,
     pub(crate) acks: usize,
     pub(crate) connect_timeout: Duration,
@@ -41,6 +42,7 @@ impl SocketIo {
             limits: Limits {
                 packet: PacketLimits { attachments: 10, bytes: 1_000_000 },
                 namespaces: 10,
+                connects: 100,
                 outbox_bytes: 256 * 1024,
                 acks: 1000,
                 connect_timeout: Duration::from_secs(45),
@@ -128,10 +130,18 @@ impl SocketIoBuilder {
         self
     }
 
-    /// Namespaces that one connection may be in at a time; one more is refused as invalid. Default: 10.
+    /// Namespaces that one connection may be in at a time; one more is refused with a `connect_error`. Default: 10.
     #[must_use]
     pub fn namespaces_max(mut self, namespaces: usize) -> Self {
         self.limits.namespaces = namespaces;
+        self
+    }
+
+    /// CONNECTs of one connection, for as long as it lasts: each may cost a look into a store. One more is refused with a `connect_error`,
+    /// whatever became of those before, and the handlers are not asked; a new connection begins afresh. Default: 100.
+    #[must_use]
+    pub fn connects_max(mut self, connects: usize) -> Self {
+        self.limits.connects = connects;
         self
     }
 

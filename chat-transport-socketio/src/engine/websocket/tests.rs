@@ -129,7 +129,8 @@ async fn one_that_pings_and_takes_no_pongs_costs_little() {
             () = tokio::time::sleep(Duration::from_millis(300)) => break,
         }
         sent += pings.len();
-        assert!(sent < 64 << 20, "it is read from for ever");
+        // More than the kernel holds on both sides.
+        assert!(sent < 16 << 20, "it is read from for ever");
     }
     assert!(link.unsent() <= 2 * UNSENT_CONTROL_BYTES_MAX, "{} bytes wait", link.unsent());
 }
