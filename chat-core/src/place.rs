@@ -14,6 +14,14 @@ use crate::rooms::Rooms;
 pub enum Since {
     /// After a position that the server gave; checked in full.
     Bookmark(Bookmark),
+    /// After a position of which 16 bits of the fingerprint were kept, for want of space: [`Fingerprint::abridged`](crate::Fingerprint::abridged).
+    /// One other history in 65,536 passes for it.
+    Abridged {
+        /// The offset of the entry it stands behind.
+        offset: Offset,
+        /// What is left of its fingerprint.
+        fingerprint: u16,
+    },
     /// After a bare offset; only checked against the oldest and newest entry kept. 0 is [`Since::Start`].
     Offset(Offset),
     /// With the oldest entry kept, within [`Limits::first_visit_entries_max`](crate::Limits::first_visit_entries_max).
@@ -38,6 +46,7 @@ pub(crate) struct Place {
 pub(crate) async fn find(rooms: &Arc<Rooms>, room: &Arc<Room>, since: Since) -> StoreResult<Place> {
     let claim = match since {
         Since::Bookmark(bookmark) => Claim::Bookmark(bookmark),
+        Since::Abridged { offset, fingerprint } => Claim::Abridged { offset, fingerprint },
         Since::Offset(offset) if offset != Offset::ZERO => Claim::Offset(offset),
         _ => return first_visit(rooms, room, since).await,
     };
@@ -75,13 +84,14 @@ pub(crate) async fn after_loss(rooms: &Arc<Rooms>, room: &Arc<Room>, bounds: Bou
 #[derive(Clone, Copy)]
 enum Claim {
     Offset(Offset),
+    Abridged { offset: Offset, fingerprint: u16 },
     Bookmark(Bookmark),
 }
 
 impl Claim {
     fn offset(self) -> Offset {
         match self {
-            Self::Offset(offset) => offset,
+            Self::Offset(offset) | Self::Abridged { offset, .. } => offset,
             Self::Bookmark(bookmark) => bookmark.offset(),
         }
     }
@@ -91,6 +101,7 @@ impl Claim {
     fn agrees_with(self, found: Bookmark) -> bool {
         match self {
             Self::Offset(_) => true,
+            Self::Abridged { fingerprint, .. } => fingerprint == found.fingerprint.abridged(),
             Self::Bookmark(claimed) => {
                 claimed.fingerprint == found.fingerprint || mutated(Mutant::BelieveFingerprint)
             }

@@ -128,6 +128,11 @@ impl Fingerprint {
     pub fn number(self) -> u64 {
         self.0
     }
+
+    /// Its last 16 bits, where there is no space for more.
+    pub fn abridged(self) -> u16 {
+        (self.0 & 0xffff) as u16
+    }
 }
 
 /// A position that can be checked: what leaves the server as `pos`, and comes back when a client resumes.

@@ -86,7 +86,7 @@ impl Reader {
     /// Safe: the reader is in the room only when `Ok` is returned.
     pub async fn join(&self, room: &RoomId, since: Since) -> Result<Joined, ChatError> {
         let action = match since {
-            Since::Bookmark(_) => Action::Resume,
+            Since::Bookmark(_) | Since::Abridged { .. } => Action::Resume,
             _ => Action::Join,
         };
         if !mutated(Mutant::SkipAuthority) {

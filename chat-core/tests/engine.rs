@@ -236,3 +236,19 @@ async fn a_room_of_thousands_wakes_every_reader() {
         assert_eq!(reader.await.unwrap(), range(1..=50));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_abridged_position_is_checked_as_far_as_it_goes() {
+    let (_, chat) = chat().await;
+    post(&chat, 1..=3).await;
+    let reader = chat.reader(user("bob"));
+    let joined = reader.join(&room(), Since::Last(1)).await.unwrap();
+    let at = joined.start;
+    assert_eq!(at.offset().get(), 2);
+    let fingerprint = at.fingerprint.abridged();
+    for (fingerprint, lost) in [(fingerprint, false), (!fingerprint, true)] {
+        let since = Since::Abridged { offset: at.offset(), fingerprint };
+        let joined = reader.join(&room(), since).await.unwrap();
+        assert_eq!((joined.lost, joined.start == at), (lost, !lost));
+    }
+}
