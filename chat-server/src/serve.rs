@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use axum::Router;
 use chat_core::{Chat, Limits, StoreError};
-use chat_transport_socketio::SocketIo;
 use chat_transport_socketio::chat::{self, ChatSettings};
 use chat_transport_socketio::engine::{Origins, Settings};
+use chat_transport_socketio::{Recovery, SocketIo};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -68,7 +68,7 @@ pub(crate) async fn run(
 ) -> Result<(), StartError> {
     let Opened { backends, close } = backend::open(&config.store, &config.keep).await?;
     let chat = Chat::builder(backends).limits(limits(&config)).start().await?;
-    let io = transport(&config, &chat);
+    let io = transport(&config, &chat, chat::recovery(&chat).await?);
     let app = Router::new()
         .nest_service("/socket.io", io.router())
         .merge(assets::router())
@@ -115,7 +115,7 @@ fn limits(config: &Config) -> Limits {
     limits
 }
 
-fn transport(config: &Config, engine: &Chat) -> SocketIo {
+fn transport(config: &Config, engine: &Chat, recovery: Recovery) -> SocketIo {
     let origins = match &config.origins {
         config::Origins::Any => Origins::Any,
         // Behind a proxy the server's own name is not the one that browsers know.
@@ -130,7 +130,7 @@ fn transport(config: &Config, engine: &Chat) -> SocketIo {
     }
     let namespace = chat::namespace(engine.clone(), events);
     let settings = Settings::default().origins(origins).close_timeout(CLOSE_CONNECTION_WITHIN);
-    SocketIo::builder().settings(settings).namespace("/", namespace).build()
+    SocketIo::builder().settings(settings).recovery(recovery).namespace("/", namespace).build()
 }
 
 /// Says where the chat is to be found: to people on standard output, to machines in the log.

@@ -1,6 +1,8 @@
-//! Sends back what it gets: the settings and events that the protocols' own test suites expect of a server.
+//! The event API on a page: what the protocols' own test suites expect of a server (`--mode echo`), and a server whose clients are recovered
+//! (`--mode recovery`).
 //!
-//! `cargo run -p chat-transport-socketio --example echo -- 3000` serves Socket.IO on `/socket.io/` and bare Engine.IO on `/engine.io/`.
+//! `cargo run -p chat-transport-socketio --example echo -- --port 3000 --mode recovery` serves Socket.IO on `/socket.io/` and, in echo mode, bare
+//! Engine.IO on `/engine.io/`.
 
 use std::collections::VecDeque;
 use std::task::Context;
@@ -10,13 +12,18 @@ use axum::Router;
 use chat_transport_socketio::engine::{
     Appetite, Application, CloseReason, Engine, Message, Origins, Settings, Work, Writer,
 };
-use chat_transport_socketio::{Args, Auth, Event, Namespace, Refusal, Socket, SocketIo, serve};
+use chat_transport_socketio::{Args, Auth, Event, Namespace, Recovery, Refusal, Socket, SocketIo, serve};
 
-fn events() -> Namespace {
+/// What both modes have.
+fn echo() -> Namespace {
     Namespace::new()
         .on_connect(|socket: Socket, auth: Auth| async move {
-            let auth = Args::new().raw(auth.raw().unwrap_or("{}"));
-            socket.emit_args("auth", &auth).map_err(|_| Refusal::Passing)
+            let silent = auth.parse::<serde_json::Value>().is_ok_and(|auth| auth["silent"] == true);
+            if !socket.recovered() && !silent {
+                let payload = Args::new().raw(auth.raw().unwrap_or("{}"));
+                socket.emit_args("auth", &payload).map_err(|_| Refusal::Passing)?;
+            }
+            Ok(())
         })
         .on("message", |socket: Socket, event: Event| async move {
             // A client that takes nothing back has its connection closed in the end; there is nothing to do about it here.
@@ -27,6 +34,84 @@ fn events() -> Namespace {
                 let _ = ack.send_args(&Args::from(&event));
             }
         })
+}
+
+/// Rooms, data and broadcasts, all of which a recovered client gets back.
+fn recovery() -> Namespace {
+    echo()
+        .on("join", |socket: Socket, event: Event| async move {
+            socket.join(&text(&event, 0));
+            done(event);
+        })
+        .on("leave", |socket: Socket, event: Event| async move {
+            socket.leave(&text(&event, 0));
+            done(event);
+        })
+        .on("rooms", |socket: Socket, event: Event| async move {
+            let mut rooms: Vec<String> = socket.rooms_joined().iter().map(|room| room.to_string()).collect();
+            rooms.sort();
+            answer(event, &rooms);
+        })
+        .on("set-data", |socket: Socket, event: Event| async move {
+            if let Ok(data) = event.parse::<serde_json::Value>(0) {
+                let _ = socket.set_data(&data);
+            }
+            done(event);
+        })
+        .on("get-data", |socket: Socket, event: Event| async move {
+            answer(event, &socket.data::<serde_json::Value>());
+        })
+        .on("to-all", |socket: Socket, event: Event| async move {
+            socket.to_everybody().emit_args(&text(&event, 0), &Args::rest_of(&event, 1));
+            done(event);
+        })
+        .on("to-all-volatile", |socket: Socket, event: Event| async move {
+            socket.to_everybody().emit_args_volatile(&text(&event, 0), &Args::rest_of(&event, 1));
+            done(event);
+        })
+        .on("to-me", |socket: Socket, event: Event| async move {
+            let _ = socket.emit_args(&text(&event, 0), &Args::rest_of(&event, 1));
+            done(event);
+        })
+        .on("broadcast", |socket: Socket, event: Event| async move {
+            socket.broadcast().emit_args(&text(&event, 0), &Args::rest_of(&event, 1));
+            done(event);
+        })
+        .on("to-room", |socket: Socket, event: Event| async move {
+            let room = socket.to_everybody().to(text(&event, 0));
+            room.emit_args(&text(&event, 1), &Args::rest_of(&event, 2));
+            done(event);
+        })
+        .on("to-room-except", |socket: Socket, event: Event| async move {
+            let room = socket.to_everybody().to(text(&event, 0)).except(text(&event, 1));
+            room.emit_args(&text(&event, 2), &Args::rest_of(&event, 3));
+            done(event);
+        })
+        .on("kick", |socket: Socket, event: Event| async move {
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                socket.disconnect();
+                socket.close_connection();
+            });
+            done(event);
+        })
+}
+
+/// An argument that is to be a text; anything else counts as the empty one.
+fn text(event: &Event, index: usize) -> String {
+    event.parse(index).unwrap_or_default()
+}
+
+fn answer(mut event: Event, value: &impl serde::Serialize) {
+    if let Some(ack) = event.ack.take() {
+        let _ = ack.send(value);
+    }
+}
+
+fn done(mut event: Event) {
+    if let Some(ack) = event.ack.take() {
+        let _ = ack.send_args(&Args::new());
+    }
 }
 
 /// Bare Engine.IO: each message comes back as it came.
@@ -60,20 +145,39 @@ impl Application for Echo {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let port: u16 = std::env::args().nth(1).as_deref().unwrap_or("3000").parse()?;
-    let settings = Settings::default()
-        .ping_interval(Duration::from_millis(300))
-        .ping_timeout(Duration::from_millis(200))
-        .origins(Origins::Any);
-    let io = SocketIo::builder()
-        .settings(settings.clone())
-        .connect_timeout(Duration::from_secs(1))
-        .namespace("/", events())
-        .namespace("/custom", events())
-        .build();
-    let engine = Engine::new(settings, |_| Echo::default());
-    let app =
-        Router::new().nest_service("/socket.io", io.router()).nest_service("/engine.io", engine.router());
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let option = |name: &str| {
+        let at = arguments.iter().position(|argument| argument == name)?;
+        arguments.get(at + 1).map(String::as_str)
+    };
+    let port: u16 = option("--port").unwrap_or("3000").parse()?;
+    let settings = Settings::default().max_payload(1_000_000).origins(Origins::Any);
+    let app = match option("--mode").unwrap_or("echo") {
+        "echo" => {
+            let settings =
+                settings.ping_interval(Duration::from_millis(300)).ping_timeout(Duration::from_millis(200));
+            let io = SocketIo::builder()
+                .settings(settings.clone())
+                .connect_timeout(Duration::from_secs(1))
+                .namespace("/", echo())
+                .namespace("/custom", echo())
+                .build();
+            let engine = Engine::new(settings, |_| Echo::default());
+            Router::new().nest_service("/socket.io", io.router()).nest_service("/engine.io", engine.router())
+        }
+        "recovery" => {
+            let settings =
+                settings.ping_interval(Duration::from_secs(3)).ping_timeout(Duration::from_secs(2));
+            let io = SocketIo::builder()
+                .settings(settings)
+                .recovery(Recovery::in_memory().disconnection_max(Duration::from_secs(10)))
+                .namespace("/", recovery())
+                .namespace("/custom", recovery())
+                .build();
+            Router::new().nest_service("/socket.io", io.router())
+        }
+        other => return Err(format!("--mode is echo or recovery, not {other}").into()),
+    };
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on {}", listener.local_addr()?);
     serve(listener, app, std::future::pending()).await;

@@ -40,12 +40,40 @@
 //!
 //! One connection holds at most, whatever its peer does: what [`engine::Settings`] says for the transport; one packet that is put
 //! together, one that is handled, and behind it 16 KiB and one more, each twice [`SocketIoBuilder::packet_bytes_max`]; twice
-//! [`SocketIoBuilder::outbox_bytes_max`] and one more answer; and what its sources and handlers keep. With the defaults that is about ten times
+//! [`SocketIoBuilder::outbox_bytes_max`] and one more answer; with recovery, [`Recovery::session_bytes_max`]; and what its sources and handlers keep. With the defaults that is about ten times
 //! the largest message for a client that goes to the limits, and a few kilobytes for one that is idle.
+//!
+//! # Connection state recovery
+//! With [`SocketIoBuilder::recovery`], a client whose connection was cut comes back as the one it was: `socket.recovered` is true, it has its id,
+//! its rooms, its data ([`Socket::set_data`]) and every event that it missed, once and in order.
+//!
+//! The client carries its own place. CONNECT gives it a `pid`, and every event without ack id ends in one more string, a *token*. The official clients
+//! hand the last string that they received back when they reconnect. So a server knows what they have, and need not guess it from what it wrote.
+//!
+//! **It succeeds** when the client shows a `pid` from here, the connect handler lets it in, and all of this is still there:
+//! - its *session*: rooms, data, and the events that it may not have received. A session without a client is kept for
+//!   [`Recovery::disconnection_max`], within [`Recovery::sessions_bytes_max`] for all of them; the events of one within [`Recovery::session_bytes_max`]. They
+//!   are numbered, and forgotten when a later ping was answered, and one more after that. A session that has nothing of this (no room was joined, no data set, nothing
+//!   emitted) takes no memory while its client is away, and is recovered without it.
+//! - what its sources need: the connect handler says by [`Accept::base`] where they begin, [`Source::place`] says how far they are, and both come back in
+//!   [`Socket::resumption`]. Sources over a durable log are recovered after a crash and on another node, if those have the same
+//!   [key](Recovery::with_key). The [`chat`] is such a source.
+//!
+//! So it does not depend on whether the server has noticed that the old connection is dead (the new one takes the session over and the old one is closed), on whether
+//! anything was received before, or on how long it was quiet. **It does not succeed** after [`Socket::disconnect`] or a DISCONNECT of the client, with a `pid` of
+//! another key, or when part of the above is gone. Then the client gets a new session of the same [lineage](Socket::lineage), and `socket.recovered` is false.
+//!
+//! **It costs** a token on each event: 12 bytes and its quotes, and what the sources add (for the chat about 11 in one room). A kept event takes 64 bytes and its own, which
+//! it shares with the other recipients of a broadcast. Volatile events have a token too, but are not kept. Events that ask for an ack
+//! ([`Socket::ask`]) have none and are not kept: the protocol has no place for it.
+//!
+//! If a client comes back on two connections at once, the one that is let in last has the session; the other one is disconnected for good
+//! ([`DisconnectReason::TakenOver`]).
 //!
 //! # What is here
 //! - [`SocketIo`], [`Namespace`], [`Socket`], [`Event`], [`Ack`], [`Broadcast`]: the event API. `examples/echo.rs` shows it in a page.
 //! - [`Source`], [`Outlet`], [`Frame`]: what a connection pulls from, encoded once for all its readers.
+//! - [`Recovery`], [`Resumption`]: connection state recovery.
 //! - [`engine`]: bare Engine.IO, for something other than Socket.IO on top.
 //! - [`serve`] and [`Server`]: an accept loop without Nagle; `axum::serve` does as well.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -55,11 +83,12 @@ pub mod engine;
 mod serve;
 mod socket;
 mod timed;
+mod varint;
 
 pub use serve::{Server, serve};
 pub use socket::placeholder;
 pub use socket::{
     Accept, Ack, Answer, Args, AskError, Auth, Broadcast, DEPTH_MAX, DisconnectReason, ELEMENTS_MAX,
-    EmitError, Event, Frame, JsonError, Namespace, Offer, Outlet, Pull, Refusal, Socket, SocketId, SocketIo,
-    SocketIoBuilder, Source,
+    EmitError, Event, Frame, JsonError, Lineage, Namespace, Offer, Outlet, Pull, Recovery, Refusal,
+    Resumption, Socket, SocketId, SocketIo, SocketIoBuilder, Source,
 };

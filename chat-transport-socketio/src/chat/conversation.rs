@@ -5,10 +5,11 @@ use std::task::{Context, Poll};
 use std::vec;
 
 use bytes::Bytes;
-use chat_core::{Budget, Format, Joined, Published, Reader, RoomId, Run, Since, Step};
+use chat_core::{Bookmark, Budget, Format, Joined, Published, Reader, RoomId, Run, Since, Step};
 use tokio::time::Instant;
 
 use super::identity::Identity;
+use super::places::{Mark, Places};
 use super::problem::Problem;
 use super::rate::{Rate, Spent};
 use super::wire;
@@ -30,6 +31,7 @@ pub(super) struct Conversation {
     pub(super) identity: Identity,
     pub(super) protocol: Protocol,
     reader: Reader,
+    places: Mutex<Places>,
     spent: Mutex<Spent>,
     due: Mutex<Option<Due>>,
 }
@@ -38,13 +40,20 @@ pub(super) struct Conversation {
 #[derive(Debug)]
 struct Due {
     room: RoomId,
-    lost: Option<Frame>,
+    lost: Option<(Frame, Bookmark)>,
     entries: vec::IntoIter<Arc<Published>>,
 }
 
 impl Conversation {
-    pub(super) fn new(identity: Identity, protocol: Protocol, reader: Reader) -> Self {
-        Self { identity, protocol, reader, spent: Mutex::default(), due: Mutex::default() }
+    /// In no room yet. `base` is where the rooms of its `pid` began, if it has one already.
+    pub(super) fn new(
+        identity: Identity,
+        protocol: Protocol,
+        reader: Reader,
+        base: &[(RoomId, Mark)],
+    ) -> Self {
+        let places = Mutex::new(Places::new(base));
+        Self { identity, protocol, reader, places, spent: Mutex::default(), due: Mutex::default() }
     }
 
     /// Joins a room, or moves to another place in it. When it returns, nothing of the old place follows, and nothing of the new one has
@@ -52,6 +61,7 @@ impl Conversation {
     pub(super) async fn join(&self, room: &RoomId, since: Since) -> Result<Joined, Problem> {
         let joined = self.reader.join(room, since).await?;
         self.forget(room);
+        self.places().set(room, place(&joined));
         Ok(joined)
     }
 
@@ -59,6 +69,14 @@ impl Conversation {
     pub(super) fn leave(&self, room: &RoomId) {
         self.reader.leave(room);
         self.forget(room);
+        self.places().remove(room);
+    }
+
+    /// What its `pid` will say of its rooms: they are all there is so far.
+    pub(super) fn rebase(&self, base: &[(RoomId, Mark)]) {
+        let mut places = Places::new(base);
+        base.iter().for_each(|(room, mark)| places.set(room, *mark));
+        *self.places() = places;
     }
 
     pub(super) fn is_in(&self, room: &RoomId) -> bool {
@@ -74,9 +92,18 @@ impl Conversation {
         self.due().take_if(|due| due.room == *room);
     }
 
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().expect("a panic while holding the places is a bug")
+    }
+
     fn due(&self) -> MutexGuard<'_, Option<Due>> {
         self.due.lock().expect("a panic while holding what is due is a bug")
     }
+}
+
+/// Where a client is that was told that it `joined`.
+pub(super) fn place(joined: &Joined) -> Mark {
+    if joined.lost { Mark::untold(joined.start) } else { Mark::at(joined.start) }
 }
 
 /// The entries of all rooms of one connection, for as long as it lasts.
@@ -86,10 +113,11 @@ pub(super) struct Entries(pub(super) Arc<Conversation>);
 impl Source for Entries {
     fn poll_pull(&mut self, cx: &mut Context<'_>, outlet: &mut Outlet<'_, '_>) -> Poll<Pull> {
         let Conversation { reader, protocol, .. } = &*self.0;
+        let mut places = self.0.places();
         let mut waiting = self.0.due();
         loop {
             if let Some(due) = &mut *waiting
-                && due.offer_to(outlet, *protocol) == Offer::Full
+                && due.offer_to(outlet, *protocol, &mut places) == Offer::Full
             {
                 return Poll::Ready(Pull::Full);
             }
@@ -104,6 +132,10 @@ impl Source for Entries {
             };
         }
     }
+
+    fn place(&self, place: &mut Vec<u8>) {
+        self.0.places().write(place);
+    }
 }
 
 impl Due {
@@ -111,7 +143,7 @@ impl Due {
         Some(match step {
             Step::Run(Run { room, entries }) => Self { room, lost: None, entries: entries.into_iter() },
             Step::Lost { room, bounds, start } => {
-                let lost = Some(wire::history_lost(&room, &bounds, start));
+                let lost = Some((wire::history_lost(&room, &bounds, start), start));
                 Self { room, lost, entries: Vec::new().into_iter() }
             }
             // Nothing that these protocols have a word for.
@@ -120,16 +152,23 @@ impl Due {
     }
 
     /// Offers one after another, until all are taken or there is no more room.
-    fn offer_to(&mut self, outlet: &mut Outlet<'_, '_>, protocol: Protocol) -> Offer {
-        if let Some(lost) = &self.lost {
-            if outlet.offer(lost, None) == Offer::Full {
+    fn offer_to(&mut self, outlet: &mut Outlet<'_, '_>, protocol: Protocol, places: &mut Places) -> Offer {
+        let mut offer = |frame: &Frame, at: Bookmark| {
+            outlet.offer(frame, |place| {
+                places.set(&self.room, Mark::at(at));
+                places.write(place);
+            })
+        };
+        if let Some((lost, start)) = &self.lost {
+            if offer(lost, *start) == Offer::Full {
                 return Offer::Full;
             }
             self.lost = None;
         }
+        // An entry that this protocol has no word for is not passed over in the tokens either, but by the next one.
         while let Some(entry) = self.entries.as_slice().first() {
             if let Some(frame) = frame(protocol, &self.room, entry)
-                && outlet.offer(&frame, None) == Offer::Full
+                && offer(&frame, entry.bookmark()) == Offer::Full
             {
                 return Offer::Full;
             }

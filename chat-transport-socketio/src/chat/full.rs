@@ -9,13 +9,19 @@ use super::problem::{Code, Problem};
 use super::service::Service;
 use super::tutorial::answer;
 use super::wire;
-use crate::{Ack, Args, Event};
+use crate::{Ack, Args, Event, Socket};
 
 /// Messages of a page for which no `limit` was asked.
 const HISTORY_MESSAGES: u32 = 50;
 
 /// Handles one event. What nobody waits for is carried out only where that has an effect.
-pub(super) async fn handle(service: &Service, conversation: &Conversation, event: &Event, ack: Option<Ack>) {
+pub(super) async fn handle(
+    service: &Service,
+    socket: &Socket,
+    conversation: &Conversation,
+    event: &Event,
+    ack: Option<Ack>,
+) {
     let has_effect = matches!(event.name(), "join" | "leave" | "post");
     if ack.is_none() {
         if !has_effect {
@@ -27,6 +33,9 @@ pub(super) async fn handle(service: &Service, conversation: &Conversation, event
         return answer(ack, &problem.to_reply());
     }
     let reply = service.in_time(request(service, conversation, event)).await;
+    if matches!(event.name(), "join" | "leave") && reply.is_ok() {
+        socket.send_position();
+    }
     answer(ack, &reply.unwrap_or_else(|problem| problem.to_reply()));
 }
 

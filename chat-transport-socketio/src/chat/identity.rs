@@ -9,6 +9,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::auth::{Hello, Secret};
+use crate::Lineage;
 
 /// Begins the ids of all guests.
 const GUEST: &str = "guest:";
@@ -22,7 +23,7 @@ pub(super) struct GuestKey([u8; 32]);
 
 impl GuestKey {
     pub(super) fn derive(store: StoreIdentity) -> Self {
-        Self(keyed_hash(&store.0, b"chat guest ids, version 1"))
+        Self(derive(store, "guest ids, version 1"))
     }
 
     fn id_of(&self, secret: &Secret) -> UserId {
@@ -36,26 +37,21 @@ impl fmt::Debug for GuestKey {
     }
 }
 
-/// What survives a cut connection once it can be handed on; until then, what tells one connection from all others. Not a secret.
-#[derive(Clone, Copy, Debug)]
-struct Lineage([u8; 16]);
-
 /// Who a connection is.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
     author: Author,
     lineage: Lineage,
-    /// Whether the author is the same on the client's next connection.
+    /// Whether the author is the same on every connection of the client, also without a `pid`.
     lasts: bool,
 }
 
 impl Identity {
-    /// The guest that `hello` speaks of, or a new one that lives as long as its lineage.
-    pub(super) fn of(hello: &Hello, key: &GuestKey) -> Self {
-        let lineage = Lineage(rand::random());
+    /// The guest that `hello` speaks of, or one that lives as long as its lineage.
+    pub(super) fn of(hello: &Hello, key: &GuestKey, lineage: Lineage) -> Self {
         let (id, lasts) = match &hello.guest {
             Some(secret) => (key.id_of(secret), true),
-            None => (guest_id(&lineage.0), false),
+            None => (guest_id(lineage.bytes()), false),
         };
         let name = hello.name.clone().unwrap_or_else(|| default_name(&id));
         Self { author: Author { id, name }, lineage, lasts }
@@ -91,7 +87,9 @@ impl Identity {
         match client_offset {
             None => MessageKey::new(&encoded(&rand::random::<[u8; 16]>())),
             Some(key) => match key.strip_prefix(UNDEFINED) {
-                Some(rest) => MessageKey::new(&format!("{UNDEFINED}{}-{rest}", encoded(&self.lineage.0))),
+                Some(rest) => {
+                    MessageKey::new(&format!("{UNDEFINED}{}-{rest}", encoded(self.lineage.bytes())))
+                }
                 None => MessageKey::new(key),
             },
         }
@@ -111,6 +109,11 @@ fn default_name(id: &UserId) -> DisplayName {
     DisplayName::new(&format!("Guest {tail}")).expect("base64 is plain text")
 }
 
+/// A key for one purpose, the same for everyone who has the store.
+pub(super) fn derive(store: StoreIdentity, purpose: &str) -> [u8; 32] {
+    keyed_hash(&store.0, format!("chat {purpose}").as_bytes())
+}
+
 fn keyed_hash(key: &[u8], message: &[u8]) -> [u8; 32] {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.update(message);
@@ -122,7 +125,8 @@ mod tests {
     use super::*;
 
     fn identity(auth: &str, store: [u8; 16]) -> Identity {
-        Identity::of(&Hello::parse(Some(auth)).unwrap(), &GuestKey::derive(StoreIdentity(store)))
+        let key = GuestKey::derive(StoreIdentity(store));
+        Identity::of(&Hello::parse(Some(auth)).unwrap(), &key, Lineage::random())
     }
 
     const SECRET: &str = r#"{"guest":"0123456789abcdef","name":"Ada"}"#;

@@ -10,18 +10,19 @@
 //!
 //! # async fn run() -> Result<axum::Router, chat_core::StoreError> {
 //! let chat = Chat::builder(Backends::from_store(MemoryStore::new())).start().await?;
+//! let recovery = chat::recovery(&chat).await?;
 //! let namespace = chat::namespace(chat, ChatSettings::default()).on("wave", |socket, _event| async move {
 //!     // A notice may be dropped.
 //!     let _ = socket.broadcast().emit("wave", &socket.id().to_string());
 //! });
-//! let io = SocketIo::builder().namespace("/", namespace).build();
+//! let io = SocketIo::builder().namespace("/", namespace).recovery(recovery).build();
 //! Ok(axum::Router::new().nest_service("/socket.io", io.router()))
 //! # }
 //! ```
 //!
 //! Where things are: `auth.rs` what a client says when it connects, `identity.rs` who it is by that, `service.rs` how it is let in and
 //! its events are handed out, `tutorial.rs` and `full.rs` the requests of the two protocols, `conversation.rs` one connection's state and
-//! the source it is pulled from, `content.rs` what is kept of a post, `wire.rs` what goes out, `problem.rs` the error codes.
+//! the source it is pulled from, `places.rs` how far it is, `content.rs` what is kept of a post, `wire.rs` what goes out, `problem.rs` the error codes.
 
 mod auth;
 mod content;
@@ -29,6 +30,7 @@ mod conversation;
 mod fields;
 mod full;
 mod identity;
+mod places;
 mod problem;
 mod rate;
 mod service;
@@ -38,11 +40,20 @@ mod wire;
 
 use std::sync::Arc;
 
-use chat_core::Chat;
+use chat_core::{Chat, StoreError};
 
 pub use settings::ChatSettings;
 
-use crate::Namespace;
+use crate::{Namespace, Recovery};
+
+/// Recovery with a key that derives from the store of `chat`, so that every node and every later process over the same store recovers its
+/// clients: [`SocketIoBuilder::recovery`](crate::SocketIoBuilder::recovery).
+///
+/// # Errors
+/// The store cannot be asked who it is.
+pub async fn recovery(chat: &Chat) -> Result<Recovery, StoreError> {
+    Ok(Recovery::with_key(identity::derive(chat.store_identity().await?, "recovery, version 1")))
+}
 
 /// The chat events as the namespace `/` of a server; in another one nobody is let in.
 ///

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::Chat;
+use chat_core::{Chat, RoomId, Since};
 use tokio::sync::OnceCell;
 
 use super::auth::{Hello, Protocol as Spoken};
-use super::conversation::{Conversation, Entries, Protocol};
+use super::conversation::{Conversation, Entries, Protocol, place};
 use super::identity::{GuestKey, Identity};
+use super::places::{Base, Places};
 use super::problem::Problem;
 use super::rate::Rate;
 use super::settings::ChatSettings;
 use super::{full, tutorial, wire};
-use crate::{Accept, Auth, Event, Refusal, Socket};
+use crate::{Accept, Auth, Event, Refusal, Resumption, Socket};
 
 /// The chat, as its handlers share it.
 #[derive(Debug)]
@@ -37,37 +38,64 @@ impl Service {
         if socket.namespace() != wire::NAMESPACE {
             return Err(Refusal::permanent("the chat is in the namespace / alone"));
         }
-        let conversation = self.begin(auth).await.map_err(|problem| Refusal::Permanent {
+        self.begin(&socket, &auth).await.map_err(|problem| Refusal::Permanent {
             message: problem.message.to_string(),
             data: Some(problem.to_json()),
-        })?;
-        let conversation = Arc::new(conversation);
-        socket.set(conversation.clone());
-        socket.attach(Entries(conversation));
-        Ok(Accept::new())
+        })
     }
 
-    async fn begin(&self, auth: Auth) -> Result<Conversation, Problem> {
+    async fn begin(&self, socket: &Socket, auth: &Auth) -> Result<Accept, Problem> {
         let hello = Hello::parse(auth.raw())?;
         let key = patiently(|| self.guest_key()).await?;
-        let identity = Identity::of(&hello, key);
-        let (protocol, rooms) = match hello.protocol {
+        let identity = Identity::of(&hello, key, socket.lineage());
+        let (protocol, asked) = match hello.protocol {
             Spoken::Tutorial { since } => {
                 (Protocol::Tutorial, vec![(self.settings.default_room.clone(), since)])
             }
             Spoken::Full { rooms } => (Protocol::Full, rooms),
         };
+        let (known, mut rooms) = match socket.resumption().map(|before| resumed(before, &identity)) {
+            None => (None, Vec::new()),
+            Some(Some((base, _))) if base.protocol != protocol && socket.recovered() => {
+                return Ok(Accept::afresh());
+            }
+            Some(Some((base, rooms))) if base.protocol == protocol => (Some(base), rooms),
+            Some(Some(_)) => (None, Vec::new()),
+            Some(None) => return Ok(Accept::stranger()),
+        };
+        // What its token tells of a room, and be it that the client has left it, counts more than what it asks for each time it connects.
+        let is_told = |room: &RoomId| known.iter().flat_map(|base| &base.rooms).any(|(told, _)| told == room);
+        for (room, since) in asked {
+            if !is_told(&room) && !rooms.iter().any(|(resumed, _)| *resumed == room) {
+                rooms.push((room, since));
+            }
+        }
         let max = self.chat.limits().rooms_per_reader_max;
         if max < rooms.len() {
             return Err(chat_core::ChatError::TooManyRooms { max }.into());
         }
         let reader = self.chat.reader(identity.id().clone());
-        let conversation = Conversation::new(identity, protocol, reader);
-        for (room, since) in &rooms {
-            let join = || conversation.join(room, *since);
-            patiently(join).await.map_err(|problem| problem.in_room(room))?;
+        // Only who gets its session back also keeps its `pid`, and with it the base.
+        let known = known.filter(|_| socket.recovered());
+        let kept = known.as_ref().map_or(&[][..], |base| &base.rooms);
+        let conversation = Conversation::new(identity, protocol, reader, kept);
+        let mut places = Vec::new();
+        for (room, since) in rooms {
+            let join = || conversation.join(&room, since);
+            let joined = patiently(join).await.map_err(|problem| problem.in_room(&room))?;
+            if joined.lost && socket.recovered() {
+                return Ok(Accept::afresh());
+            }
+            places.push((room, place(&joined)));
         }
-        Ok(conversation)
+        if known.is_none() {
+            conversation.rebase(&places);
+        }
+        let base = Base { author: conversation.identity.id().clone(), protocol, rooms: places };
+        let conversation = Arc::new(conversation);
+        socket.set(conversation.clone());
+        socket.attach(Entries(conversation));
+        Ok(Accept::new().base(base.write()))
     }
 
     async fn guest_key(&self) -> Result<&GuestKey, Problem> {
@@ -81,7 +109,7 @@ impl Service {
         let ack = event.ack.take();
         match conversation.protocol {
             Protocol::Tutorial => tutorial::handle(self, &conversation, &event, ack).await,
-            Protocol::Full => full::handle(self, &conversation, &event, ack).await,
+            Protocol::Full => full::handle(self, &socket, &conversation, &event, ack).await,
         }
     }
 
@@ -109,6 +137,14 @@ impl Service {
         let answer = tokio::time::timeout(self.settings.request_timeout, request).await;
         answer.unwrap_or_else(|_| Err(Problem::timeout()))
     }
+}
+
+/// What the client's last connection began with, and the rooms that it was in; none if that was somebody else.
+fn resumed(before: &Resumption, identity: &Identity) -> Option<(Base, Vec<(RoomId, Since)>)> {
+    let base = Base::read(before.base()).filter(|base| base.author == *identity.id())?;
+    let rooms = before.place().and_then(|place| Places::read(&base.rooms, place));
+    let rooms = rooms.unwrap_or_else(|| Places::at_base(&base.rooms));
+    Some((base, rooms))
 }
 
 /// Tries until it succeeds, or fails for good.

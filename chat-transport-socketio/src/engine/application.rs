@@ -89,6 +89,12 @@ pub trait Application: Send + Unpin + 'static {
         None
     }
 
+    /// A ping goes out behind everything that was written so far.
+    fn pinged(&mut self) {}
+
+    /// The peer has answered a ping: it has received what was written before.
+    fn ponged(&mut self) {}
+
     /// The link is gone, and nothing can be written any more: handles what was received before. [`Self::receive`] may still be called, with
     /// what the peer had sent by then. Ready when that is done, given up at the close timeout.
     fn poll_finish(&mut self, cx: &mut Context<'_>, reason: CloseReason) -> Poll<()> {

@@ -206,6 +206,7 @@ impl<A: Application> Session<A> {
         match packet {
             Packet::Pong => {
                 self.heartbeat.pong(now);
+                self.application.ponged();
                 return Ok(());
             }
             Packet::Message(message) => self.application.receive(message)?,
@@ -237,7 +238,10 @@ impl<A: Application> Session<A> {
         }
         match self.heartbeat.beat(now) {
             Beat::Nothing => {}
-            Beat::Ping => self.link.control(b"2"),
+            Beat::Ping => {
+                self.link.control(b"2");
+                self.application.pinged();
+            }
             // The pong may be among what this side has not read yet.
             Beat::Dead if self.held_back && self.heartbeat.excuse(now) => {}
             Beat::Dead => return Err(CloseReason::PingTimeout),

@@ -67,6 +67,12 @@ impl Args {
         args
     }
 
+    /// The arguments of a received event from number `first` on, as they came. All attachments go with them.
+    pub fn rest_of(event: &Event, first: usize) -> Self {
+        let args = (first..event.len()).filter_map(|index| event.arg(index));
+        args.fold(Self::new(), Self::raw).attach(event.attachments().iter().cloned())
+    }
+
     /// Adds what the placeholders of raw arguments refer to; they are numbered on from what is here already.
     #[must_use]
     pub fn attach(mut self, attachments: impl IntoIterator<Item = Bytes>) -> Self {
@@ -78,8 +84,7 @@ impl Args {
 /// The arguments of a received event, as they came.
 impl From<&Event> for Args {
     fn from(event: &Event) -> Self {
-        let args = (0..event.len()).filter_map(|index| event.arg(index));
-        args.fold(Self::new(), Self::raw).attach(event.attachments().iter().cloned())
+        Self::rest_of(event, 0)
     }
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::args::Args;
 use super::frame::Frame;
 use super::namespace::Served;
+use super::session::{Delivery, Session};
 use super::socket::{EmitError, Socket};
 
 /// The sockets of a namespace, or some of them. What is sent is encoded once.
@@ -39,9 +40,9 @@ impl Broadcast {
         self
     }
 
-    /// The sockets it reaches now.
+    /// The sockets it reaches now; those whose clients are away are not among them.
     pub fn sockets(&self) -> Vec<Socket> {
-        self.namespace.select(&self.rooms, &self.except)
+        self.sessions().iter().filter_map(|session| session.socket()).collect()
     }
 
     /// Sends an event with one argument.
@@ -60,11 +61,32 @@ impl Broadcast {
 
     /// Sends an event that is encoded already, for this namespace.
     pub fn send(&self, frame: &Frame) {
-        for socket in self.sockets() {
-            if let Err(EmitError::Full) = socket.send(frame.clone()) {
-                socket.overflow();
-            }
+        self.send_as(frame, Delivery::Forced);
+    }
+
+    /// Sends an event with one argument to those clients that take it at once; the others do not get it.
+    ///
+    /// # Errors
+    /// The value has no JSON form.
+    pub fn emit_volatile<T: Serialize + ?Sized>(&self, name: &str, arg: &T) -> Result<(), EmitError> {
+        self.emit_args_volatile(name, &Args::one(arg)?);
+        Ok(())
+    }
+
+    /// Sends an event to those clients that take it at once; the others do not get it.
+    pub fn emit_args_volatile(&self, name: &str, args: &Args) {
+        self.send_as(&Frame::event(&self.namespace.name, name, args), Delivery::Volatile);
+    }
+
+    fn send_as(&self, frame: &Frame, delivery: Delivery) {
+        for session in self.sessions() {
+            // Who is too full is closed, and who is gone meanwhile is not missed.
+            let _ = session.emit(frame.clone(), delivery);
         }
+    }
+
+    fn sessions(&self) -> Vec<Arc<Session>> {
+        self.namespace.select(&self.rooms, &self.except)
     }
 }
 

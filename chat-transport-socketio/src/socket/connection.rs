@@ -9,14 +9,17 @@ use std::task::{Context, Poll, ready};
 
 use tokio::time::Instant;
 
+use super::arrival::{Again, Arrival, Entered};
 use super::event::{Accept, Ack, Auth, DisconnectReason, Event, Refusal};
 use super::frame::Frame;
+use super::id::SocketId;
 use super::namespace::Work as Handling;
 use super::outbox::{Outbox, Sort, Wish};
 use super::packet::{Assembler, Kind, Packet};
 use super::server::Shared;
 use super::socket::Socket;
 use super::sources::Sources;
+use super::tickets::Tickets;
 use crate::engine::{Appetite, Application, CloseReason, Message, Opening, Text, Work, Writer};
 
 /// What may be received ahead of the handler that runs, in bytes and packets. Enough for a heartbeat, an ack or a close to be
@@ -32,8 +35,9 @@ pub(crate) struct Connection {
     assembler: Assembler,
     joined: Vec<Socket>,
     sources: Sources,
+    tickets: Tickets,
     /// CONNECTs that came so far.
-    connects: usize,
+    connects: u32,
     /// Received, and not handled yet.
     ahead: VecDeque<Packet>,
     ahead_bytes: usize,
@@ -49,7 +53,7 @@ pub(crate) struct Connection {
 }
 
 enum Running {
-    Connect { socket: Socket, answer: Handling<Result<Accept, Refusal>> },
+    Connect { arrival: Box<Arrival>, answer: Handling<Result<Accept, Refusal>> },
     Other(Handling<()>),
 }
 
@@ -70,6 +74,7 @@ impl Connection {
             assembler: Assembler::default(),
             joined: Vec::new(),
             sources: Sources::default(),
+            tickets: Tickets::default(),
             connects: 0,
             ahead: VecDeque::new(),
             ahead_bytes: 0,
@@ -159,7 +164,8 @@ impl Connection {
         };
         match kind {
             Kind::Event { name, ack, args } => {
-                let ack = ack.map(|id| Ack::new(id, socket.served().name.clone(), self.outbox.clone()));
+                let namespace = socket.served().name.clone();
+                let ack = ack.map(|id| Ack::new(id, socket.id(), namespace, self.outbox.clone()));
                 self.running =
                     socket.served().event(&socket, Event::new(name, args, ack)).map(Running::Other);
             }
@@ -175,7 +181,7 @@ impl Connection {
         }
         let limits = &self.shared.limits;
         let served = match self.shared.namespaces.get(namespace.as_str()) {
-            _ if limits.connects <= self.connects => Err("Too many CONNECTs on one connection"),
+            _ if limits.connects <= self.connects as usize => Err("Too many CONNECTs on one connection"),
             None => Err("Invalid namespace"),
             Some(_) if limits.namespaces <= self.joined.len() => Err("Too many namespaces on one connection"),
             Some(served) => Ok(served),
@@ -188,30 +194,34 @@ impl Connection {
                 return Ok(());
             }
         };
-        let socket = Socket::new(served.clone(), self.outbox.clone());
-        match served.connect(&socket, auth) {
-            Some(answer) => self.running = Some(Running::Connect { socket, answer }),
-            None => self.enter(socket, &Accept::new()),
-        }
+        let arrival = Arrival::of(served.clone(), self.outbox.clone(), auth);
+        self.ask_to_let_in(arrival);
         Ok(())
+    }
+
+    fn ask_to_let_in(&mut self, arrival: Arrival) {
+        match arrival.socket.served().connect(&arrival.socket, arrival.auth.clone()) {
+            Some(answer) => self.running = Some(Running::Connect { arrival: Box::new(arrival), answer }),
+            None => self.enter(arrival, Accept::new()),
+        }
     }
 
     fn connect_answered(&mut self, answer: Result<Accept, Refusal>) {
         // What the handler attached belongs to this socket only as long as it is known here.
         self.take_wishes();
-        let Some(Running::Connect { socket, .. }) = self.running.take() else { return };
+        let Some(Running::Connect { arrival, .. }) = self.running.take() else { return };
         let refusal = match answer {
-            Ok(accept) => return self.enter(socket, &accept),
+            Ok(accept) => return self.enter(*arrival, accept),
             Err(refusal) => refusal,
         };
-        self.detach(&socket);
+        self.detach(&arrival.socket);
         match refusal {
             Refusal::Permanent { message, data } => {
                 let mut payload = serde_json::json!({ "message": message });
                 if let (Some(data), Some(fields)) = (data, payload.as_object_mut()) {
                     fields.insert("data".to_owned(), data);
                 }
-                self.reply(Frame::connect_error(socket.namespace(), &payload.to_string()));
+                self.reply(Frame::connect_error(arrival.socket.namespace(), &payload.to_string()));
             }
             Refusal::Passing => {
                 self.doomed = true;
@@ -220,23 +230,27 @@ impl Connection {
         }
     }
 
-    fn enter(&mut self, socket: Socket, accept: &Accept) {
-        let mut answer = format!(r#"{{"sid":"{}""#, socket.id());
-        if let Some(pid) = &accept.pid {
-            answer.push_str(r#","pid":"#);
-            answer.push_str(&serde_json::Value::from(pid.as_str()).to_string());
+    fn enter(&mut self, arrival: Arrival, accept: Accept) {
+        match arrival.let_in(accept) {
+            Ok(Entered { socket, own }) => {
+                if !self.doomed {
+                    self.connect_by = None;
+                }
+                self.left.retain(|left| left.as_str() != socket.namespace());
+                if socket.session().is_kept() {
+                    self.tickets.add(socket.id(), own);
+                }
+                self.joined.push(socket);
+            }
+            Err(Again { before, arrival }) => {
+                self.detach(&before);
+                self.ask_to_let_in(*arrival);
+            }
         }
-        answer.push('}');
-        if !self.doomed {
-            self.connect_by = None;
-        }
-        self.left.retain(|left| left.as_str() != socket.namespace());
-        socket.connected(Frame::connected(socket.namespace(), &answer));
-        self.joined.push(socket);
     }
 
     fn part(&mut self, socket: &Socket, reason: DisconnectReason) {
-        self.joined.retain(|joined| joined.id() != socket.id());
+        self.joined.retain(|joined| !joined.is(socket));
         self.detach(socket);
         self.departed.push((socket.clone(), reason));
         if self.joined.is_empty() {
@@ -245,8 +259,13 @@ impl Connection {
     }
 
     fn detach(&mut self, socket: &Socket) {
-        socket.gone();
+        socket.left();
+        self.forget(socket);
+    }
+
+    fn forget(&mut self, socket: &Socket) {
         self.sources.detach(socket.id());
+        self.tickets.remove(socket.id());
     }
 
     fn take_wishes(&mut self) {
@@ -270,13 +289,13 @@ impl Connection {
 
     fn reply(&self, frame: Frame) {
         // A client that lets answers pile up beyond the bound is closed by the outbox.
-        let _ = self.outbox.push(frame, Sort::Answer, || None);
+        let _ = self.outbox.push(SocketId::NOBODY, frame, Sort::Answer);
     }
 
     /// The socket whose CONNECT is not answered yet.
     fn connecting(&self) -> Option<&Socket> {
         match &self.running {
-            Some(Running::Connect { socket, .. }) => Some(socket),
+            Some(Running::Connect { arrival, .. }) => Some(&arrival.socket),
             _ => None,
         }
     }
@@ -324,12 +343,12 @@ impl Application for Connection {
                 Ok(ran) => ran,
                 Err(reason) => return Work::Close(reason),
             };
-            if !self.outbox.drain(writer, None) {
+            if !self.outbox.drain(writer, &mut self.tickets, &self.sources) {
                 return Work::WaitsForRoom;
             }
             if ran == Ran::AllItCould {
                 let connecting = self.connecting().map(Socket::id);
-                return self.sources.pull(cx, writer, connecting);
+                return self.sources.pull(cx, writer, &mut self.tickets, connecting);
             }
         }
     }
@@ -337,7 +356,7 @@ impl Application for Connection {
     fn poll_drain(&mut self, cx: &mut Context<'_>, writer: &mut Writer<'_>, reason: CloseReason) -> Poll<()> {
         loop {
             let ran = self.run_out(cx, reason);
-            if !self.outbox.drain(writer, None) {
+            if !self.outbox.drain(writer, &mut self.tickets, &self.sources) {
                 return Poll::Pending;
             }
             if ran == Ran::AllItCould {
@@ -360,14 +379,33 @@ impl Application for Connection {
         self.connect_by
     }
 
+    fn pinged(&mut self) {
+        self.tickets.pinged();
+    }
+
+    fn ponged(&mut self) {
+        let joined = &self.joined;
+        self.tickets.ponged(|owner, own| {
+            if let Some(socket) = joined.iter().find(|socket| socket.id() == owner) {
+                socket.session().trim(own);
+            }
+        });
+    }
+
     fn close(&mut self, reason: CloseReason) -> Option<Handling<()>> {
+        self.take_wishes();
         let joined = std::mem::take(&mut self.joined);
         let mut departed = std::mem::take(&mut self.departed);
         for socket in &joined {
-            self.detach(socket);
+            if reason == CloseReason::Malformed {
+                socket.left()
+            } else {
+                socket.cut()
+            }
+            self.forget(socket);
         }
-        if let Some(Running::Connect { socket, .. }) = self.running.take() {
-            self.detach(&socket);
+        if let Some(Running::Connect { arrival, .. }) = self.running.take() {
+            self.detach(&arrival.socket);
         }
         departed.extend(joined.into_iter().map(|socket| (socket, DisconnectReason::Connection(reason))));
         let handlers: Vec<_> = departed
@@ -389,7 +427,7 @@ impl Drop for Connection {
     /// Also when a handler has panicked, nobody is left behind in a room.
     fn drop(&mut self) {
         for socket in self.joined.iter().chain(self.connecting()) {
-            socket.gone();
+            socket.left();
         }
     }
 }
@@ -441,7 +479,7 @@ mod tests {
             acks: 10,
             connect_timeout: Duration::from_secs(3600),
         };
-        let namespaces = HashMap::from([("/".to_owned(), Arc::new(Served::new("/", namespace)))]);
+        let namespaces = HashMap::from([("/".to_owned(), Arc::new(Served::new("/", namespace, None)))]);
         let handle = Arc::new(Handle::new());
         Connection::new(Arc::new(Shared { namespaces, limits }), Opening { handle, peer: None })
     }

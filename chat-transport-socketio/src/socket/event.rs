@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::args::Args;
 use super::frame::Frame;
+use super::id::SocketId;
 use super::outbox::{Outbox, Sort};
 use super::packet;
 use super::socket::EmitError;
@@ -95,14 +96,15 @@ impl Answer {
 /// The answer that a client waits for. Dropped unused, nothing is sent, and the client goes on waiting (and retries, if it was told to).
 pub struct Ack {
     id: u64,
+    owner: SocketId,
     namespace: Arc<str>,
     outbox: Arc<Outbox>,
 }
 
 impl Ack {
-    pub(crate) fn new(id: u64, namespace: Arc<str>, outbox: Arc<Outbox>) -> Self {
+    pub(crate) fn new(id: u64, owner: SocketId, namespace: Arc<str>, outbox: Arc<Outbox>) -> Self {
         outbox.ack_opened();
-        Self { id, namespace, outbox }
+        Self { id, owner, namespace, outbox }
     }
 
     /// Answers with one value.
@@ -122,7 +124,7 @@ impl Ack {
             return Err(EmitError::Closed);
         }
         let frame = Frame::ack(&self.namespace, self.id, args);
-        self.outbox.push(frame, Sort::Answer, || None).map_err(|_| EmitError::Full)
+        self.outbox.push(self.owner, frame, Sort::Answer).map_err(|_| EmitError::Full)
     }
 }
 
@@ -164,22 +166,52 @@ impl std::fmt::Debug for Auth {
 }
 
 /// The answer to a CONNECT that is let in.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Accept {
-    pub(crate) pid: Option<String>,
+    pub(crate) base: Option<Vec<u8>>,
+    pub(crate) recovery: Recover,
+}
+
+/// Whether a client that is back gets its session back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Recover {
+    #[default]
+    Yes,
+    No,
+    /// It is not even who it was.
+    Stranger,
 }
 
 impl Accept {
-    /// With the socket's id alone.
+    /// With nothing to add.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With a `pid`: the client will send it, and the last string it received, when it comes back.
+    /// Says where the socket's sources begin. It comes back as [`Resumption::base`](crate::Resumption::base), also in another process with the same
+    /// key; so a session that has nothing but its sources (no rooms, data and events of its own) is recovered without any memory of it.
+    /// It is signed, not encrypted, and travels with each CONNECT. Where the session is recovered, it keeps the base that it had.
     #[must_use]
-    pub fn pid(mut self, pid: impl Into<String>) -> Self {
-        self.pid = Some(pid.into());
+    pub fn base(mut self, base: impl Into<Vec<u8>>) -> Self {
+        self.base = Some(base.into());
         self
+    }
+
+    /// Lets it in, but not into the session that it had: not everything that it missed can be given to it. The connect handler is called again,
+    /// with a new socket of the same lineage. For a client that is not back, the same as [`Accept::new`].
+    pub fn afresh() -> Self {
+        Self { recovery: Recover::No, ..Self::default() }
+    }
+
+    /// Lets it in, but its `pid` counts as absent: it is not who it was. The connect handler is called again, with a new socket.
+    pub fn stranger() -> Self {
+        Self { recovery: Recover::Stranger, ..Self::default() }
+    }
+}
+
+impl std::fmt::Debug for Accept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Accept").field("recovery", &self.recovery).finish_non_exhaustive()
     }
 }
 
@@ -218,6 +250,8 @@ pub enum DisconnectReason {
     Client,
     /// The server disconnected it from this namespace.
     Server,
+    /// Its client is back on another connection, which has the session now.
+    TakenOver,
     /// Its connection ended.
     Connection(CloseReason),
 }

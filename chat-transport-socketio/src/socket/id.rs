@@ -5,13 +5,24 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// One client in one namespace: 128 random bits, written as 22 characters. Also the name of a room of its own.
+/// One client in one namespace: 128 random bits, written as 22 characters. Also the name of a room of its own. A recovered session keeps it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketId([u8; 16]);
 
 impl SocketId {
+    /// Of packets that are nobody's.
+    pub(crate) const NOBODY: Self = Self([0; 16]);
+
     pub(crate) fn random() -> Self {
         Self(rand::random())
+    }
+
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn bytes(self) -> [u8; 16] {
+        self.0
     }
 
     /// The id that is written `text`.

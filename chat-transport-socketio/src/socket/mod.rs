@@ -1,6 +1,7 @@
 //! Socket.IO 5 on top of [`crate::engine`]: namespaces, events, acks, rooms, and sources that a connection pulls from.
 
 mod args;
+mod arrival;
 mod broadcast;
 mod connection;
 mod event;
@@ -11,11 +12,14 @@ mod namespace;
 mod outbox;
 mod packet;
 pub mod placeholder;
+mod recovery;
 mod server;
+mod session;
 #[expect(clippy::module_inception, reason = "the file is named after what is in it")]
 mod socket;
 mod source;
 mod sources;
+mod tickets;
 
 pub use args::Args;
 pub use broadcast::Broadcast;
@@ -26,6 +30,7 @@ pub use frame::Frame;
 pub use id::SocketId;
 pub use json::{DEPTH_MAX, ELEMENTS_MAX, JsonError};
 pub use namespace::Namespace;
+pub use recovery::{Lineage, Recovery, Resumption};
 pub use server::{SocketIo, SocketIoBuilder};
 pub use socket::{AskError, EmitError, Socket};
 pub use source::{Offer, Outlet, Pull, Source};

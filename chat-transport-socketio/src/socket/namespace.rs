@@ -7,6 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::event::{Accept, Auth, DisconnectReason, Event, Refusal};
 use super::id::SocketId;
+use super::recovery::pid::Pid;
+use super::recovery::suspended::Suspended;
+use super::recovery::{Lineage, Recovery};
+use super::session::{Session, Unlinked};
 use super::socket::Socket;
 
 pub(crate) type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -40,6 +44,9 @@ impl Namespace {
 
     /// Decides who is let in. What the handler emits goes out behind the CONNECT answer, and sources that it attaches are pulled after
     /// that. Answer `Ok(())`, or [`Accept`] with more to say, or a [`Refusal`].
+    ///
+    /// It is asked each time, also for a client that comes back to its session ([`Socket::recovered`]): who may be let in may have changed. If
+    /// it answers that the session must not be recovered, or if that ends meanwhile, it is asked once more, with a new socket.
     #[must_use]
     pub fn on_connect<F, Fut, A>(mut self, handler: F) -> Self
     where
@@ -76,8 +83,8 @@ impl Namespace {
         self
     }
 
-    /// Is told when a socket that was let in has left. Its rooms are left by then, and nothing can be sent to it. This one is not dropped:
-    /// it runs to its end.
+    /// Is told when a socket that was let in has left, or its connection was cut. If the session cannot be recovered, its rooms are left by
+    /// then, and nothing can be sent to it. This one is not dropped: it runs to its end.
     #[must_use]
     pub fn on_disconnect<F, Fut>(mut self, handler: F) -> Self
     where
@@ -99,18 +106,56 @@ impl fmt::Debug for Namespace {
 pub(crate) struct Served {
     pub(crate) name: Arc<str>,
     handlers: Namespace,
+    suspended: Option<Arc<Suspended>>,
     members: Mutex<Members>,
 }
 
 #[derive(Default)]
 struct Members {
-    sockets: HashMap<SocketId, Socket>,
-    rooms: HashMap<Arc<str>, HashMap<SocketId, Socket>>,
+    /// Those that were let in, also while their clients are away.
+    sessions: HashMap<SocketId, Arc<Session>>,
+    rooms: HashMap<Arc<str>, HashMap<SocketId, Arc<Session>>>,
 }
 
 impl Served {
-    pub(crate) fn new(name: &str, handlers: Namespace) -> Self {
-        Self { name: name.into(), handlers, members: Mutex::default() }
+    /// `suspended`: where sessions are kept whose clients are away; none, if they are not recovered.
+    pub(crate) fn new(name: &str, handlers: Namespace, suspended: Option<Arc<Suspended>>) -> Self {
+        Self { name: name.into(), handlers, suspended, members: Mutex::default() }
+    }
+
+    pub(crate) fn recovery(&self) -> Option<&Recovery> {
+        self.suspended.as_ref().map(|suspended| &suspended.recovery)
+    }
+
+    /// A session of its own for a client that is new here.
+    pub(crate) fn session(&self, lineage: Lineage, is_kept: bool) -> Arc<Session> {
+        let suspended = self.suspended.clone().filter(|_| is_kept);
+        Arc::new(Session::new(SocketId::random(), lineage, suspended))
+    }
+
+    /// The session that a client comes back to, with everything that it may have missed; or else what is left of it.
+    pub(crate) fn session_of(
+        self: &Arc<Self>,
+        pid: &Pid,
+        own: u64,
+    ) -> Result<Arc<Session>, Option<Arc<Session>>> {
+        let mut members = self.lock();
+        if let Some(session) = members.sessions.get(&pid.sid) {
+            let session = session.clone();
+            drop(members);
+            return if session.covers(own) { Ok(session) } else { Err(Some(session)) };
+        }
+        let Some(suspended) = self.suspended.as_ref().filter(|_| pid.base.is_some() && own == 0) else {
+            return Err(None);
+        };
+        // It had nothing but what its sources have, which they find again wherever they are.
+        let session = Arc::new(Session::new(pid.sid, pid.lineage, Some(suspended.clone())));
+        members.sessions.insert(pid.sid, session.clone());
+        drop(members);
+        if let Some(number) = session.wait() {
+            suspended.watch(&session, number, self);
+        }
+        Ok(session)
     }
 
     /// None: everybody is let in.
@@ -128,40 +173,67 @@ impl Served {
         self.handlers.disconnect.as_ref().map(|handler| handler(socket.clone(), reason))
     }
 
-    pub(crate) fn enter(&self, socket: &Socket) {
-        self.lock().sockets.insert(socket.id(), socket.clone());
+    pub(crate) fn enter(&self, session: &Arc<Session>) {
+        self.lock().sessions.insert(session.id, session.clone());
     }
 
-    pub(crate) fn join(&self, socket: &Socket, room: &str) {
-        let mut members = self.lock();
-        // Under the lock, so that a socket that is leaving meanwhile leaves this room as well.
-        let Some(rooms) = &mut *socket.rooms() else { return };
-        let name =
-            members.rooms.get_key_value(room).map_or_else(|| Arc::from(room), |(name, _)| name.clone());
-        if rooms.insert(name.clone()) {
-            members.rooms.entry(name).or_default().insert(socket.id(), socket.clone());
+    pub(crate) fn join(&self, session: &Arc<Session>, room: &str) {
+        {
+            let mut members = self.lock();
+            // Under the lock, so that a session that ends meanwhile leaves this room as well.
+            let mut state = session.lock();
+            let Some(rooms) = &mut state.rooms else { return };
+            let name =
+                members.rooms.get_key_value(room).map_or_else(|| Arc::from(room), |(name, _)| name.clone());
+            if !rooms.insert(name.clone()) {
+                return;
+            }
+            members.rooms.entry(name).or_default().insert(session.id, session.clone());
+        }
+        session.changed();
+    }
+
+    pub(crate) fn leave(&self, session: &Session, room: &str) {
+        {
+            let mut members = self.lock();
+            let mut state = session.lock();
+            let was_in = state.rooms.as_mut().is_some_and(|rooms| rooms.remove(room));
+            if !was_in {
+                return;
+            }
+            members.leave(session.id, room);
+        }
+        session.changed();
+    }
+
+    /// `socket`'s connection is over: its session waits for the client, or ends.
+    pub(crate) fn unlink(self: &Arc<Self>, socket: &Socket) {
+        match socket.session().unlink(socket) {
+            Unlinked::NotMine => {}
+            Unlinked::Useless => drop(self.end(socket.session())),
+            Unlinked::Suspended(number) => {
+                if let Some(suspended) = &self.suspended {
+                    suspended.watch(socket.session(), number, self);
+                }
+            }
         }
     }
 
-    pub(crate) fn leave(&self, socket: &Socket, room: &str) {
+    /// Takes the session out of everything, for good. Answers the connection that had it.
+    pub(crate) fn end(&self, session: &Session) -> Option<Socket> {
         let mut members = self.lock();
-        if let Some(rooms) = &mut *socket.rooms() {
-            rooms.remove(room);
+        if members.sessions.get(&session.id).is_some_and(|known| std::ptr::eq(&**known, session)) {
+            members.sessions.remove(&session.id);
         }
-        members.leave(socket.id(), room);
+        let (rooms, socket) = session.end();
+        for room in &rooms {
+            members.leave(session.id, room);
+        }
+        socket
     }
 
-    /// Takes the socket out for good.
-    pub(crate) fn exit(&self, socket: &Socket) {
-        let mut members = self.lock();
-        members.sockets.remove(&socket.id());
-        for room in socket.rooms().take().unwrap_or_default() {
-            members.leave(socket.id(), &room);
-        }
-    }
-
-    /// The sockets in any of `rooms` (in none named: all), without those in `except`. A socket's own id is a room.
-    pub(crate) fn select(&self, rooms: &[String], except: &[String]) -> Vec<Socket> {
+    /// The sessions in any of `rooms` (in none named: all), without those in `except`. A session's own id is a room.
+    pub(crate) fn select(&self, rooms: &[String], except: &[String]) -> Vec<Arc<Session>> {
         let members = self.lock();
         let excluded = |id: &SocketId| {
             except.iter().any(|room| {
@@ -169,9 +241,9 @@ impl Served {
                     || SocketId::parse(room) == Some(*id)
             })
         };
-        let wanted = |(id, socket): (&SocketId, &Socket)| (!excluded(id)).then(|| socket.clone());
+        let wanted = |(id, session): (&SocketId, &Arc<Session>)| (!excluded(id)).then(|| session.clone());
         match rooms {
-            [] => members.sockets.iter().filter_map(wanted).collect(),
+            [] => members.sessions.iter().filter_map(wanted).collect(),
             [room] if members.rooms.contains_key(room.as_str()) => {
                 members.rooms.get(room.as_str()).into_iter().flatten().filter_map(wanted).collect()
             }
@@ -179,7 +251,7 @@ impl Served {
                 let mut seen = HashSet::new();
                 let mut found = Vec::new();
                 for room in rooms {
-                    let own = SocketId::parse(room).and_then(|id| members.sockets.get_key_value(&id));
+                    let own = SocketId::parse(room).and_then(|id| members.sessions.get_key_value(&id));
                     for member in members.rooms.get(room.as_str()).into_iter().flatten().chain(own) {
                         if seen.insert(*member.0) {
                             found.extend(wanted(member));
@@ -197,9 +269,9 @@ impl Served {
 }
 
 impl Members {
-    fn leave(&mut self, socket: SocketId, room: &str) {
+    fn leave(&mut self, session: SocketId, room: &str) {
         if let Some(in_it) = self.rooms.get_mut(room) {
-            in_it.remove(&socket);
+            in_it.remove(&session);
             if in_it.is_empty() {
                 self.rooms.remove(room);
             }

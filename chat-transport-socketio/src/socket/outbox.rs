@@ -8,6 +8,8 @@ use super::event::DisconnectReason;
 use super::frame::Frame;
 use super::id::SocketId;
 use super::source::Source;
+use super::sources::Sources;
+use super::tickets::Tickets;
 use crate::engine::{CloseReason, Handle, Writer};
 
 /// How many entries an emptied queue may keep room for.
@@ -33,15 +35,16 @@ pub(crate) struct Outbox {
 struct Waiting {
     items: VecDeque<Item>,
     /// What is for sockets whose CONNECT is not answered yet.
-    held: Vec<(SocketId, Item)>,
+    held: Vec<Item>,
     bytes: usize,
     wishes: Vec<Wish>,
 }
 
-/// A packet, and whether it is one that gets a token.
+/// A packet, and what is needed to give it its token.
 struct Item {
+    owner: SocketId,
     frame: Frame,
-    bears_token: bool,
+    sort: Sort,
 }
 
 /// What a socket wants of its connection's task.
@@ -57,8 +60,12 @@ pub(crate) struct Full;
 /// What a packet is, as far as the outbox is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sort {
-    /// An event without ack id: it gets the socket's token.
-    Event,
+    /// An event without ack id: it gets the socket's token. With its number, if its session can be recovered.
+    Event(Option<u64>),
+    /// The same, but it is never sent again.
+    Volatile,
+    /// The same, and taken beyond the bound like an answer.
+    Position,
     /// An event that asks for an ack.
     Asking,
     /// An answer, or a packet of the protocol: it is taken beyond the bound, and holds up reading instead.
@@ -77,58 +84,95 @@ impl Outbox {
         }
     }
 
-    /// Puts a packet at the end. `hold_for` is asked under the lock: a socket that is not connected yet has its packets held until then.
-    pub(crate) fn push(
+    /// Puts a packet of `owner` at the end.
+    pub(crate) fn push(&self, owner: SocketId, frame: Frame, sort: Sort) -> Result<(), Full> {
+        self.put(self.lock(), Item { owner, frame, sort }, |waiting, item| waiting.items.push_back(item))
+    }
+
+    /// Keeps a packet of `owner` until that is let in. False: nothing was done, since it `is_in` by now, which is asked under the lock.
+    pub(crate) fn hold(
         &self,
+        owner: SocketId,
         frame: Frame,
         sort: Sort,
-        hold_for: impl FnOnce() -> Option<SocketId>,
+        is_in: impl FnOnce() -> bool,
+    ) -> Result<bool, Full> {
+        let waiting = self.lock();
+        if is_in() {
+            return Ok(false);
+        }
+        self.put(waiting, Item { owner, frame, sort }, |waiting, item| waiting.held.push(item))?;
+        Ok(true)
+    }
+
+    fn put(
+        &self,
+        mut waiting: MutexGuard<'_, Waiting>,
+        item: Item,
+        put: impl FnOnce(&mut Waiting, Item),
     ) -> Result<(), Full> {
-        let mut waiting = self.lock();
-        let bytes = waiting.bytes + cost(&frame);
-        let full = match sort {
+        let bytes = waiting.bytes + cost(&item.frame);
+        let is_answer = matches!(item.sort, Sort::Answer | Sort::Position);
+        let full = if is_answer {
             // Answers are few: one for each request that was read, and no handler runs beyond the bound. However large the one is that goes
             // beyond it, it is due.
-            Sort::Answer => self.bytes_max.saturating_mul(2) < waiting.bytes,
-            Sort::Event | Sort::Asking => self.bytes_max < bytes && 0 < waiting.bytes,
+            self.bytes_max.saturating_mul(2) < waiting.bytes
+        } else {
+            self.bytes_max < bytes && 0 < waiting.bytes
         };
         if full {
             drop(waiting);
-            if sort == Sort::Answer {
+            if is_answer {
                 self.handle.close(CloseReason::Overflow);
             }
             return Err(Full);
         }
-        let item = Item { frame, bears_token: sort == Sort::Event };
-        match hold_for() {
-            Some(socket) => waiting.held.push((socket, item)),
-            None => waiting.items.push_back(item),
-        }
+        put(&mut waiting, item);
         self.count(&mut waiting, bytes);
         drop(waiting);
         self.handle.wake();
         Ok(())
     }
 
-    /// Lets go what was held for `socket`, behind `connected`. `switch` is called at the moment from which the socket's packets are no
-    /// longer to be held.
-    pub(crate) fn release(&self, socket: SocketId, connected: Frame, switch: impl FnOnce()) {
+    /// Lets `owner`'s packets go: `connected`, the numbered events that its client has `missed`, and what was held for it, which `number` gives
+    /// numbers. `switch` is called at the moment from which the socket's packets are no longer to be held.
+    pub(crate) fn release(
+        &self,
+        owner: SocketId,
+        connected: Frame,
+        missed: Vec<(u64, Frame)>,
+        mut number: impl FnMut(&Frame) -> Option<u64>,
+        switch: impl FnOnce(),
+    ) {
         let mut waiting = self.lock();
         switch();
-        let bytes = waiting.bytes + cost(&connected);
-        waiting.items.push_back(Item { frame: connected, bears_token: false });
-        for (owner, item) in std::mem::take(&mut waiting.held) {
-            if owner == socket { waiting.items.push_back(item) } else { waiting.held.push((owner, item)) }
+        let mut bytes = waiting.bytes + cost(&connected);
+        waiting.items.push_back(Item { owner, frame: connected, sort: Sort::Answer });
+        for (number, frame) in missed {
+            bytes += cost(&frame);
+            waiting.items.push_back(Item { owner, frame, sort: Sort::Event(Some(number)) });
+        }
+        for mut item in std::mem::take(&mut waiting.held) {
+            if item.owner != owner {
+                waiting.held.push(item);
+                continue;
+            }
+            if item.sort == Sort::Event(None) {
+                item.sort = Sort::Event(number(&item.frame));
+            }
+            waiting.items.push_back(item);
         }
         self.count(&mut waiting, bytes);
+        drop(waiting);
+        self.handle.wake();
     }
 
     /// Throws away what was held for `socket`.
     pub(crate) fn forget(&self, socket: SocketId) {
         let mut waiting = self.lock();
         let mut bytes = waiting.bytes;
-        waiting.held.retain(|(owner, item)| {
-            let keep = *owner != socket;
+        waiting.held.retain(|item| {
+            let keep = item.owner != socket;
             if !keep {
                 bytes -= cost(&item.frame);
             }
@@ -150,17 +194,23 @@ impl Outbox {
         std::mem::take(&mut self.lock().wishes)
     }
 
-    /// Writes what waits as long as there is room, with `token` on what bears one. True: nothing waits any more.
-    pub(crate) fn drain(&self, writer: &mut Writer<'_>, token: Option<&str>) -> bool {
+    /// Writes what waits as long as there is room, with the token of its socket on what bears one. True: nothing waits any more.
+    pub(crate) fn drain(&self, writer: &mut Writer<'_>, tickets: &mut Tickets, sources: &Sources) -> bool {
         if self.is_empty() {
             return true;
         }
         let mut waiting = self.lock();
         while let Some(item) = waiting.items.front() {
+            // The token is short beside what a link takes at once.
             if !writer.has_room_for(item.frame.len()) {
                 return false;
             }
-            item.frame.write(writer, token.filter(|_| item.bears_token));
+            let token = match item.sort {
+                Sort::Event(number) => tickets.token(item.owner, number, sources),
+                Sort::Volatile | Sort::Position => tickets.token(item.owner, None, sources),
+                Sort::Asking | Sort::Answer => None,
+            };
+            item.frame.write(writer, token);
             let bytes = waiting.bytes - cost(&item.frame);
             waiting.items.pop_front();
             self.count(&mut waiting, bytes);
@@ -230,7 +280,8 @@ mod tests {
     fn packets_count_for_the_memory_they_take_however_short_they_are() {
         let outbox = Outbox::new(Arc::new(Handle::new()), 100_000);
         let mut waiting = 0;
-        while outbox.push(Frame::ack("/", 0, &crate::Args::new()), Sort::Event, || None).is_ok() {
+        let owner = SocketId::random();
+        while outbox.push(owner, Frame::ack("/", 0, &crate::Args::new()), Sort::Event(None)).is_ok() {
             waiting += 1;
         }
         let each = size_of::<Item>() + 64;

@@ -10,6 +10,8 @@ use super::broadcast::Broadcast;
 use super::connection::Connection;
 use super::namespace::{Namespace, Served};
 use super::packet::PacketLimits;
+use super::recovery::Recovery;
+use super::recovery::suspended::Suspended;
 use crate::engine::{Engine, Settings};
 
 /// A Socket.IO server, without the HTTP server around it. Cloning is a reference count.
@@ -47,6 +49,7 @@ impl SocketIo {
                 acks: 1000,
                 connect_timeout: Duration::from_secs(45),
             },
+            recovery: None,
             namespaces: HashMap::new(),
         }
     }
@@ -63,7 +66,7 @@ impl SocketIo {
 
     /// The sockets in a room of the namespace `/`. Without such a namespace, nobody.
     pub fn to(&self, room: impl Into<String>) -> Broadcast {
-        let nobody = || Broadcast::new(Arc::new(Served::new("/", Namespace::new())));
+        let nobody = || Broadcast::new(Arc::new(Served::new("/", Namespace::new(), None)));
         self.namespace("/").unwrap_or_else(nobody).to(room)
     }
 
@@ -90,10 +93,18 @@ impl std::fmt::Debug for SocketIo {
 pub struct SocketIoBuilder {
     settings: Settings,
     limits: Limits,
+    recovery: Option<Recovery>,
     namespaces: HashMap<String, Namespace>,
 }
 
 impl SocketIoBuilder {
+    /// Has clients that come back recovered: see [the crate's page](crate#connection-state-recovery). Default: they are not.
+    #[must_use]
+    pub fn recovery(mut self, recovery: Recovery) -> Self {
+        self.recovery = Some(recovery);
+        self
+    }
+
     /// Settings of the transport below.
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
@@ -163,8 +174,9 @@ impl SocketIoBuilder {
 
     /// The server. Its settings are fixed from here on.
     pub fn build(self) -> SocketIo {
+        let suspended = self.recovery.map(|recovery| Arc::new(Suspended::new(recovery)));
         let serve = |(name, handlers): (String, Namespace)| {
-            let served = Arc::new(Served::new(&name, handlers));
+            let served = Arc::new(Served::new(&name, handlers, suspended.clone()));
             (name, served)
         };
         let namespaces = self.namespaces.into_iter().map(serve).collect();

@@ -1,13 +1,14 @@
-//! One client in one namespace, as handlers and other tasks see it.
+//! One client in one namespace over one connection, as handlers and other tasks see it. What outlives the connection is in `session.rs`.
 
 use std::any::Any;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 use super::args::Args;
@@ -18,30 +19,46 @@ use super::id::SocketId;
 use super::namespace::Served;
 use super::outbox::{Full, Outbox, Sort, Wish};
 use super::packet;
+use super::recovery::{Lineage, Resumption};
+use super::session::{Delivery, Session, Unrecoverable};
 use super::source::Source;
 use crate::engine::CloseReason;
 
-/// One client in one namespace. Cloning is a reference count; a clone may outlive the connection, and then sends nothing.
+/// One client in one namespace. Cloning is a reference count.
+///
+/// What is emitted while the client is away goes to its [session](crate#connection-state-recovery), if that can be recovered; without
+/// recovery, or once the session is over, nothing is sent.
 #[derive(Clone)]
 pub struct Socket {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    id: SocketId,
+    session: Arc<Session>,
     namespace: Arc<Served>,
     outbox: Arc<Outbox>,
+    /// Its client comes back to the session that it had.
+    is_back: bool,
+    resumption: Option<Resumption>,
     stage: AtomicU8,
     next_ack: AtomicU64,
     own: Mutex<Own>,
 }
 
 /// What few sockets have much of.
+#[derive(Default)]
 struct Own {
-    /// None once the socket is gone.
-    rooms: Option<HashSet<Arc<str>>>,
     asked: HashMap<u64, oneshot::Sender<Answer>>,
-    data: Vec<Arc<dyn Any + Send + Sync>>,
+    state: Vec<Arc<dyn Any + Send + Sync>>,
+    /// What a handler did before a client that is back was let in: until then the session belongs to the connection before.
+    ahead: Vec<Change>,
+}
+
+/// A change of a session.
+enum Change {
+    Join(String),
+    Leave(String),
+    Data(Arc<str>),
 }
 
 const CONNECTING: u8 = 0;
@@ -87,26 +104,58 @@ pub enum AskError {
     TooMany,
 }
 
+/// The event that says nothing but its token.
+pub(crate) const POSITION: &str = "position";
 /// Answers of one client that may be awaited at a time.
 const ASKED_MAX: usize = 1000;
 
 impl Socket {
-    pub(crate) fn new(namespace: Arc<Served>, outbox: Arc<Outbox>) -> Self {
-        let own = Own { rooms: Some(HashSet::new()), asked: HashMap::new(), data: Vec::new() };
+    /// For a client that is new here, or (`is_back`) has returned to its session.
+    pub(crate) fn new(
+        session: Arc<Session>,
+        namespace: Arc<Served>,
+        outbox: Arc<Outbox>,
+        is_back: bool,
+        resumption: Option<Resumption>,
+    ) -> Self {
         let inner = Inner {
-            id: SocketId::random(),
+            session,
             namespace,
             outbox,
+            is_back,
+            resumption,
             stage: AtomicU8::new(CONNECTING),
             next_ack: AtomicU64::new(0),
-            own: Mutex::new(own),
+            own: Mutex::default(),
         };
-        Self { inner: Arc::new(inner) }
+        let socket = Self { inner: Arc::new(inner) };
+        if !is_back {
+            socket.session().begin(&socket);
+        }
+        socket
     }
 
-    /// Its id, new with each connection.
+    /// Its id: that of its session, so it is new with each connection that was not recovered.
     pub fn id(&self) -> SocketId {
-        self.inner.id
+        self.session().id
+    }
+
+    /// Whether the client is back in the session that it had before its connection was cut. In a connect handler: whether it will be, if it is
+    /// let in now.
+    pub fn recovered(&self) -> bool {
+        self.inner.is_back
+    }
+
+    /// What is handed on from one connection of a client to the next, also when the session is not recovered. Without recovery, another one for
+    /// each socket.
+    pub fn lineage(&self) -> Lineage {
+        self.session().lineage
+    }
+
+    /// What is known of the client's connection before this one. It is there also when the session was not recovered, as long as the client has
+    /// shown a `pid` that is from here: its sources can go on from it.
+    pub fn resumption(&self) -> Option<&Resumption> {
+        self.inner.resumption.as_ref()
     }
 
     /// The name of its namespace.
@@ -140,18 +189,41 @@ impl Socket {
     /// # Errors
     /// Nothing was sent: see [`EmitError`].
     pub fn send(&self, frame: Frame) -> Result<(), EmitError> {
-        self.push(frame, Sort::Event)
-    }
-
-    /// Sends an event only if the client takes it at once; otherwise it is dropped, which is no error.
-    ///
-    /// # Errors
-    /// The socket is gone, or the value has no JSON form.
-    pub fn emit_volatile<T: Serialize + ?Sized>(&self, name: &str, arg: &T) -> Result<(), EmitError> {
-        if !self.inner.outbox.handle.is_writable() || !self.inner.outbox.is_empty() {
+        if self.holds(&frame, Sort::Event(None))? {
             return Ok(());
         }
-        self.emit(name, arg)
+        self.session().emit(frame, Delivery::Sure)
+    }
+
+    /// Sends an event only if the client takes it at once; otherwise it is dropped, which is no error. A client that comes back does not get
+    /// it again.
+    ///
+    /// # Errors
+    /// The value has no JSON form, or the session is over.
+    pub fn emit_volatile<T: Serialize + ?Sized>(&self, name: &str, arg: &T) -> Result<(), EmitError> {
+        self.send_volatile(Frame::event(self.namespace(), name, &Args::one(arg)?))
+    }
+
+    /// As [`Self::emit_volatile`], with an event that is encoded already.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub fn send_volatile(&self, frame: Frame) -> Result<(), EmitError> {
+        if self.holds(&frame, Sort::Volatile)? {
+            return Ok(());
+        }
+        self.session().emit(frame, Delivery::Volatile)
+    }
+
+    /// Tells the client where its sources are now: by an event without arguments, which is not kept. To be sent before the answer to a request
+    /// that has changed what they give, since a client that is cut behind the answer would come back to what was before. Does nothing where the
+    /// session cannot be recovered.
+    pub fn send_position(&self) {
+        if self.session().is_kept() && self.is_connected() {
+            let frame = Frame::event(self.namespace(), POSITION, &Args::new());
+            // If it is not taken, the connection is closed, and the answer does not get out either.
+            let _ = self.inner.outbox.push(self.id(), frame, Sort::Position);
+        }
     }
 
     /// Sends an event and waits for the client's answer. Not to be awaited by a handler of this same client for long: until it returns, the
@@ -174,7 +246,7 @@ impl Socket {
             own.asked.insert(id, sender);
         }
         let frame = Frame::event_with_ack(self.namespace(), id, name, args);
-        if let Err(error) = self.push(frame, Sort::Asking) {
+        if let Err(error) = self.push_asking(frame) {
             self.own().asked.remove(&id);
             return Err(error.into());
         }
@@ -195,17 +267,36 @@ impl Socket {
 
     /// Adds it to a room.
     pub fn join(&self, room: &str) {
-        self.inner.namespace.join(self, room);
+        self.change(Change::Join(room.to_owned()));
     }
 
     /// Takes it out of a room.
     pub fn leave(&self, room: &str) {
-        self.inner.namespace.leave(self, room);
+        self.change(Change::Leave(room.to_owned()));
     }
 
     /// The rooms it is in, without the one of its own.
     pub fn rooms_joined(&self) -> Vec<Arc<str>> {
-        self.rooms().iter().flatten().cloned().collect()
+        self.session().lock().rooms.iter().flatten().cloned().collect()
+    }
+
+    /// Keeps a value with the session: it is there again when the client is recovered, in place of an earlier one.
+    ///
+    /// # Errors
+    /// The value has no JSON form.
+    pub fn set_data<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), serde_json::Error> {
+        self.change(Change::Data(serde_json::to_string(data)?.into()));
+        Ok(())
+    }
+
+    /// The value that [`Self::set_data`] has kept; `None` if there is none, or if it is no `T`.
+    pub fn data<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_str(&self.session().data()?).ok()
+    }
+
+    /// All sockets of its namespace, with itself.
+    pub fn to_everybody(&self) -> Broadcast {
+        Broadcast::new(self.inner.namespace.clone())
     }
 
     /// All other sockets of its namespace.
@@ -218,15 +309,10 @@ impl Socket {
         self.broadcast().to(room)
     }
 
-    /// Leaves the namespace, by the server's will. The official clients do not come back by themselves; the connection stays for other
-    /// namespaces. A connect handler refuses instead: before the socket is let in, nothing happens here.
+    /// Leaves the namespace, by the server's will. Its session is over. The official clients do not come back by themselves; the connection stays
+    /// for other namespaces. A connect handler refuses instead: before the socket is let in, nothing happens here.
     pub fn disconnect(&self) {
-        let stage = &self.inner.stage;
-        if stage.compare_exchange(CONNECTED, GONE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            // If it does not take even this, its connection is closed.
-            let _ = self.inner.outbox.push(Frame::disconnect(self.namespace()), Sort::Answer, || None);
-            self.inner.outbox.wish(Wish::Remove(self.id(), DisconnectReason::Server));
-        }
+        self.thrown_out(DisconnectReason::Server);
     }
 
     /// Closes the whole connection, with what is due handed out first. The official clients come back by themselves, unless
@@ -240,42 +326,113 @@ impl Socket {
         self.inner.outbox.handle.close(CloseReason::Overflow);
     }
 
-    /// Keeps a value with the socket; it replaces one of the same type.
+    /// Keeps a value with this connection of the client; it replaces one of the same type. What is to be there again after a recovery is kept
+    /// by [`Self::set_data`].
     pub fn set<T: Any + Send + Sync>(&self, value: T) {
         let value: Arc<dyn Any + Send + Sync> = Arc::new(value);
         let mut own = self.own();
-        let old = own.data.iter().position(|data| (**data).type_id() == (*value).type_id());
-        let replaced = old.map(|index| own.data.swap_remove(index));
-        own.data.push(value);
+        let old = own.state.iter().position(|state| (**state).type_id() == (*value).type_id());
+        let replaced = old.map(|index| own.state.swap_remove(index));
+        own.state.push(value);
         drop(own);
         drop(replaced);
     }
 
     /// The value of that type that was [`Self::set`].
     pub fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        self.own().data.iter().find_map(|data| data.clone().downcast().ok())
+        self.own().state.iter().find_map(|state| state.clone().downcast().ok())
     }
 
-    fn push(&self, frame: Frame, sort: Sort) -> Result<(), EmitError> {
-        let stage = || self.inner.stage.load(Ordering::Acquire);
-        if stage() == GONE || self.inner.outbox.handle.is_closed() {
+    fn push_asking(&self, frame: Frame) -> Result<(), EmitError> {
+        if self.is_cut() {
             return Err(EmitError::Closed);
         }
-        self.inner.outbox.push(frame, sort, || (stage() == CONNECTING).then_some(self.id()))?;
+        if !self.holds(&frame, Sort::Asking)? {
+            self.inner.outbox.push(self.id(), frame, Sort::Asking)?;
+        }
         Ok(())
     }
 
-    /// Lets it in: `answer` goes out, and behind it what was sent before.
-    pub(crate) fn connected(&self, answer: Frame) {
-        self.inner.namespace.enter(self);
-        let stage = &self.inner.stage;
-        self.inner.outbox.release(self.id(), answer, || stage.store(CONNECTED, Ordering::Release));
+    /// Holds a packet back if the socket is not let in yet.
+    fn holds(&self, frame: &Frame, sort: Sort) -> Result<bool, Full> {
+        let is_in = || self.stage() != CONNECTING;
+        if is_in() {
+            return Ok(false);
+        }
+        self.inner.outbox.hold(self.id(), frame.clone(), sort, is_in)
     }
 
-    /// It is gone: out of all rooms, and nobody waits for its answers any more.
-    pub(crate) fn gone(&self) {
+    fn change(&self, change: Change) {
+        // Under the lock, so that a change is either ahead or made when the socket is let in.
+        let mut own = self.own();
+        if self.inner.is_back && self.stage() == CONNECTING {
+            own.ahead.push(change);
+            return;
+        }
+        drop(own);
+        self.make(change);
+    }
+
+    fn make(&self, change: Change) {
+        match change {
+            Change::Join(room) => self.inner.namespace.join(self.session(), &room),
+            Change::Leave(room) => self.inner.namespace.leave(self.session(), &room),
+            Change::Data(data) => self.session().set_data(data),
+        }
+    }
+
+    /// Lets it in: `answer` goes out, behind it the numbered events after `own`, and then what was sent before. Another connection that had the
+    /// session is thrown out.
+    pub(crate) fn let_in(&self, answer: Frame, own: u64, has_base: bool) -> Result<(), Unrecoverable> {
+        if !self.inner.is_back {
+            self.inner.namespace.enter(self.session());
+        }
+        let before = self.session().let_in(self, answer, own, has_base)?;
+        if let Some(before) = before {
+            before.thrown_out(DisconnectReason::TakenOver);
+            before.close_connection();
+        }
+        let ahead = std::mem::take(&mut self.own().ahead);
+        ahead.into_iter().for_each(|change| self.make(change));
+        Ok(())
+    }
+
+    /// From here on it is connected.
+    pub(crate) fn is_let_in(&self) {
+        let _own = self.own();
+        self.inner.stage.store(CONNECTED, Ordering::Release);
+    }
+
+    /// The client is told that it has left.
+    pub(crate) fn thrown_out(&self, reason: DisconnectReason) {
+        let stage = &self.inner.stage;
+        if stage.compare_exchange(CONNECTED, GONE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            // If it does not take even this, its connection is closed.
+            let _ = self.inner.outbox.push(self.id(), Frame::disconnect(self.namespace()), Sort::Answer);
+            self.inner.outbox.wish(Wish::Remove(self.id(), reason));
+        }
+    }
+
+    /// It has left: its session is over, if it still has it.
+    pub(crate) fn left(&self) {
+        self.gone();
+        if self.session().is_of(self) {
+            drop(self.inner.namespace.end(self.session()));
+        }
+    }
+
+    /// Its connection is over, and its client may be back.
+    pub(crate) fn cut(&self) {
+        if self.stage() != CONNECTED {
+            return self.left();
+        }
+        self.gone();
+        self.inner.namespace.unlink(self);
+    }
+
+    /// Nobody waits for its answers any more.
+    fn gone(&self) {
         self.inner.stage.store(GONE, Ordering::Release);
-        self.inner.namespace.exit(self);
         self.inner.outbox.forget(self.id());
         let asked = std::mem::take(&mut self.own().asked);
         drop(asked);
@@ -288,33 +445,34 @@ impl Socket {
         }
     }
 
+    /// Whether nothing more can be sent over its connection.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.stage() == GONE || self.inner.outbox.handle.is_closed()
+    }
+
+    /// Whether that is the same connection of the same client.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.inner.session
+    }
+
     pub(crate) fn served(&self) -> &Arc<Served> {
         &self.inner.namespace
     }
 
-    pub(crate) fn rooms(&self) -> Rooms<'_> {
-        Rooms(self.own())
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.inner.outbox
+    }
+
+    fn stage(&self) -> u8 {
+        self.inner.stage.load(Ordering::Acquire)
     }
 
     fn own(&self) -> MutexGuard<'_, Own> {
         self.inner.own.lock().expect("nothing panics while it holds a socket's own data")
-    }
-}
-
-/// The rooms of a socket, locked.
-pub(crate) struct Rooms<'a>(MutexGuard<'a, Own>);
-
-impl std::ops::Deref for Rooms<'_> {
-    type Target = Option<HashSet<Arc<str>>>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0.rooms
-    }
-}
-
-impl std::ops::DerefMut for Rooms<'_> {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.0.rooms
     }
 }
 

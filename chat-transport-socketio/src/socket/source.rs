@@ -5,6 +5,7 @@
 use std::task::{Context, Poll};
 
 use super::frame::Frame;
+use super::recovery::token::Tokens;
 use crate::engine::Writer;
 
 /// Frames for one socket, pulled whenever its connection can take more.
@@ -20,6 +21,12 @@ pub trait Source: Send + 'static {
     ///
     /// It must not block. At most one page that waits for room should be held.
     fn poll_pull(&mut self, cx: &mut Context<'_>, outlet: &mut Outlet<'_, '_>) -> Poll<Pull>;
+
+    /// Says where it is: what the client will have when it has received everything that was put into the outlet so far. It comes back in
+    /// [`Resumption::place`](crate::Resumption::place) if the client does not receive more than that. Appends nothing if there is nothing to go on from.
+    ///
+    /// Called for each event that the socket is sent by others, so it should be short: it is at the end of each.
+    fn place(&self, place: &mut Vec<u8>);
 }
 
 /// How a pull ended, other than for want of frames.
@@ -46,11 +53,12 @@ pub enum Offer {
 #[derive(Debug)]
 pub struct Outlet<'a, 'b> {
     writer: &'a mut Writer<'b>,
+    tokens: Option<&'a mut Tokens>,
 }
 
 impl<'a, 'b> Outlet<'a, 'b> {
-    pub(crate) fn new(writer: &'a mut Writer<'b>) -> Self {
-        Self { writer }
+    pub(crate) fn new(writer: &'a mut Writer<'b>, tokens: Option<&'a mut Tokens>) -> Self {
+        Self { writer, tokens }
     }
 
     /// Whether a frame of `bytes` (as [`Frame::len`] tells) would be taken. An empty outlet takes one of any size.
@@ -58,12 +66,13 @@ impl<'a, 'b> Outlet<'a, 'b> {
         self.writer.has_room_for(bytes)
     }
 
-    /// Offers a frame, which must be an event of the socket's namespace, with this connection's own token as one more argument: letters,
-    /// digits and `-_.~` only.
-    pub fn offer(&mut self, frame: &Frame, token: Option<&str>) -> Offer {
-        if !self.has_room_for(frame.len() + token.map_or(0, str::len)) {
+    /// Offers a frame, which must be an event of the socket's namespace. If the session can be recovered, its token goes with it as one more
+    /// argument; `place` adds where the source is with this frame, as [`Source::place`] says it from then on.
+    pub fn offer(&mut self, frame: &Frame, place: impl FnOnce(&mut Vec<u8>)) -> Offer {
+        if !self.has_room_for(frame.len()) {
             return Offer::Full;
         }
+        let token = self.tokens.as_mut().map(|tokens| tokens.token(place));
         frame.write(self.writer, token);
         Offer::Taken
     }

@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 
 use super::id::SocketId;
 use super::source::{Outlet, Pull, Source};
+use super::tickets::Tickets;
 use crate::engine::{CloseReason, Work, Writer};
 
 #[derive(Default)]
@@ -23,11 +24,17 @@ impl Sources {
         self.attached.retain(|(of, _)| *of != owner);
     }
 
+    /// Appends where those of `owner` are.
+    pub(crate) fn place(&self, owner: SocketId, place: &mut Vec<u8>) {
+        self.attached.iter().filter(|(of, _)| *of == owner).for_each(|(_, source)| source.place(place));
+    }
+
     /// Pulls from each in turn, until the link is full or nothing is due. Those of `connecting` wait for its CONNECT to be answered.
     pub(crate) fn pull(
         &mut self,
         cx: &mut Context<'_>,
         writer: &mut Writer<'_>,
+        tickets: &mut Tickets,
         connecting: Option<SocketId>,
     ) -> Work {
         let mut looked_at = 0;
@@ -38,7 +45,7 @@ impl Sources {
             if connecting == Some(*owner) {
                 continue;
             }
-            match source.poll_pull(cx, &mut Outlet::new(writer)) {
+            match source.poll_pull(cx, &mut Outlet::new(writer, tickets.of(*owner))) {
                 Poll::Pending => {}
                 Poll::Ready(Pull::Full) => {
                     self.next = index + 1;

@@ -1,0 +1,318 @@
+//! Where one connection is in each of its rooms, as its `pid` and its tokens say it. Pure.
+//!
+//! The `pid` has the rooms that the connection began with, by name; a token only says how far each has moved since, and names those that were
+//! joined later. So a token is short: about 8 bytes for the first rooms that have moved, and 4 each when there are many.
+
+use chat_core::{Bookmark, Epoch, Fingerprint, Offset, Position, RoomId, Since, UserId};
+
+use super::conversation::Protocol;
+use crate::varint::{put, take, take_bytes};
+
+/// When more rooms have moved than this, their fingerprints are abridged in tokens.
+const FULL_FINGERPRINTS_MAX: usize = 8;
+
+/// How far the client is in one room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    offset: Offset,
+    fingerprint: Fingerprint,
+}
+
+impl Mark {
+    pub(super) fn at(bookmark: Bookmark) -> Self {
+        Self { offset: bookmark.offset(), fingerprint: bookmark.fingerprint }
+    }
+
+    /// At a place that the client has come to by a loss of which it was not told yet: whoever resumes there must be told. No entry has this fingerprint.
+    pub(super) fn untold(bookmark: Bookmark) -> Self {
+        let fingerprint = Fingerprint::from_number(!bookmark.fingerprint.number());
+        Self { offset: bookmark.offset(), fingerprint }
+    }
+
+    fn since(self) -> Since {
+        // Only the fingerprint tells histories apart.
+        let position = Position { epoch: Epoch::UNWRITTEN, offset: self.offset };
+        Since::Bookmark(Bookmark { position, fingerprint: self.fingerprint })
+    }
+}
+
+/// What a `pid` says of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Base {
+    pub(super) author: UserId,
+    pub(super) protocol: Protocol,
+    pub(super) rooms: Vec<(RoomId, Mark)>,
+}
+
+impl Base {
+    pub(super) fn write(&self) -> Vec<u8> {
+        let mut out = vec![u8::from(self.protocol == Protocol::Full)];
+        put_text(&mut out, self.author.as_str());
+        put(&mut out, self.rooms.len() as u64);
+        self.rooms.iter().for_each(|(room, mark)| put_named(&mut out, room, *mark));
+        out
+    }
+
+    /// It was signed, so what cannot be read is of another version.
+    pub(super) fn read(mut bytes: &[u8]) -> Option<Self> {
+        let protocol = match take_bytes(&mut bytes)? {
+            [0] => Protocol::Tutorial,
+            [1] => Protocol::Full,
+            _ => return None,
+        };
+        let author = UserId::new(take_text(&mut bytes)?).ok()?;
+        let count = take(&mut bytes)?;
+        let rooms = (0..count).map(|_| take_named(&mut bytes)).collect::<Option<_>>()?;
+        bytes.is_empty().then_some(Self { author, protocol, rooms })
+    }
+}
+
+/// The rooms of one connection.
+#[derive(Debug)]
+pub(super) struct Places {
+    /// Those of the pid, and where the client is in them now; none in one that it has left.
+    base: Vec<(RoomId, Mark, Option<Mark>)>,
+    /// Those that were joined later.
+    later: Vec<(RoomId, Mark)>,
+}
+
+impl Places {
+    /// Nowhere yet, after a connection that began with `base`.
+    pub(super) fn new(base: &[(RoomId, Mark)]) -> Self {
+        let base = base.iter().map(|(room, mark)| (room.clone(), *mark, None)).collect();
+        Self { base, later: Vec::new() }
+    }
+
+    /// The client is there in `room` now.
+    pub(super) fn set(&mut self, room: &RoomId, mark: Mark) {
+        if let Some((_, _, now)) = self.base.iter_mut().find(|(name, ..)| name == room) {
+            *now = Some(mark);
+        } else if let Some((_, now)) = self.later.iter_mut().find(|(name, _)| name == room) {
+            *now = mark;
+        } else {
+            self.later.push((room.clone(), mark));
+        }
+    }
+
+    /// The client has left `room`.
+    pub(super) fn remove(&mut self, room: &RoomId) {
+        if let Some((_, _, now)) = self.base.iter_mut().find(|(name, ..)| name == room) {
+            *now = None;
+        }
+        self.later.retain(|(name, _)| name != room);
+    }
+
+    /// Appends what a token says.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let has_moved = |(_, base, now): &&(RoomId, Mark, Option<Mark>)| now.is_some_and(|now| now != *base);
+        let is_full = self.base.len() <= FULL_FINGERPRINTS_MAX
+            || self.base.iter().filter(has_moved).count() <= FULL_FINGERPRINTS_MAX;
+        put(out, (self.later.len() as u64) << 1 | u64::from(is_full));
+        for (_, base, now) in &self.base {
+            match now {
+                None => put(out, LEFT),
+                Some(now) if now == base => put(out, UNMOVED),
+                Some(now) => {
+                    put(out, MOVED + zigzag(now.offset.get() as i64 - base.offset.get() as i64));
+                    if is_full {
+                        put_fingerprint(out, now.fingerprint);
+                    } else {
+                        out.extend_from_slice(&now.fingerprint.abridged().to_be_bytes());
+                    }
+                }
+            }
+        }
+        self.later.iter().for_each(|(room, mark)| put_named(out, room, *mark));
+    }
+
+    /// Where a client is that has a token with `place`, after a connection that began with `base`. None: it is no such thing.
+    pub(super) fn read(base: &[(RoomId, Mark)], mut place: &[u8]) -> Option<Vec<(RoomId, Since)>> {
+        let head = take(&mut place)?;
+        let (later, is_full) = (head >> 1, head & 1 == 1);
+        let mut rooms = Vec::new();
+        for (room, mark) in base {
+            let since = match take(&mut place)? {
+                LEFT => continue,
+                UNMOVED => mark.since(),
+                moved => {
+                    let offset = (mark.offset.get() as i64).checked_add(unzigzag(moved - MOVED))?;
+                    let offset = u64::try_from(offset).ok().and_then(Offset::new)?;
+                    match is_full {
+                        true => Mark { offset, fingerprint: take_fingerprint(&mut place)? }.since(),
+                        false => {
+                            let fingerprint = u16::from_be_bytes(take_bytes(&mut place)?);
+                            Since::Abridged { offset, fingerprint }
+                        }
+                    }
+                }
+            };
+            rooms.push((room.clone(), since));
+        }
+        for _ in 0..later {
+            let (room, mark) = take_named(&mut place)?;
+            rooms.push((room, mark.since()));
+        }
+        place.is_empty().then_some(rooms)
+    }
+
+    /// Where a client is that has received nothing since a connection that began with `base`.
+    pub(super) fn at_base(base: &[(RoomId, Mark)]) -> Vec<(RoomId, Since)> {
+        base.iter().map(|(room, mark)| (room.clone(), mark.since())).collect()
+    }
+}
+
+const LEFT: u64 = 0;
+const UNMOVED: u64 = 1;
+/// And by how much.
+const MOVED: u64 = 2;
+
+/// Small numbers of either sign as small ones without.
+fn zigzag(number: i64) -> u64 {
+    ((number << 1) ^ (number >> 63)) as u64
+}
+
+fn unzigzag(number: u64) -> i64 {
+    (number >> 1) as i64 ^ -((number & 1) as i64)
+}
+
+fn put_named(out: &mut Vec<u8>, room: &RoomId, mark: Mark) {
+    put_text(out, room.as_str());
+    put(out, mark.offset.get());
+    put_fingerprint(out, mark.fingerprint);
+}
+
+fn take_named(bytes: &mut &[u8]) -> Option<(RoomId, Mark)> {
+    let room = RoomId::new(take_text(bytes)?).ok()?;
+    let offset = Offset::new(take(bytes)?)?;
+    Some((room, Mark { offset, fingerprint: take_fingerprint(bytes)? }))
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    put(out, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn take_text<'a>(bytes: &mut &'a [u8]) -> Option<&'a str> {
+    let length = usize::try_from(take(bytes)?).ok()?;
+    let (text, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    std::str::from_utf8(text).ok()
+}
+
+fn put_fingerprint(out: &mut Vec<u8>, fingerprint: Fingerprint) {
+    out.extend_from_slice(&fingerprint.number().to_be_bytes()[2..]);
+}
+
+fn take_fingerprint(bytes: &mut &[u8]) -> Option<Fingerprint> {
+    let number: [u8; 6] = take_bytes(bytes)?;
+    Some(Fingerprint::from_number(number.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn room(number: usize) -> RoomId {
+        RoomId::new(&format!("room {number}")).unwrap()
+    }
+
+    fn mark(offset: u64, print: u64) -> Mark {
+        Mark { offset: Offset::new(offset).unwrap(), fingerprint: Fingerprint::from_number(print) }
+    }
+
+    fn marks() -> impl Strategy<Value = Mark> {
+        (prop_oneof![0..300_u64, 0..=Offset::MAX.get()], any::<u64>()).prop_map(|(o, p)| mark(o, p))
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Set(usize, Mark),
+        Remove(usize),
+    }
+
+    proptest! {
+        /// Whatever rooms a client has joined, moved in and left: its token says so.
+        #[test]
+        fn a_token_says_where_the_client_is(
+            base in prop::collection::vec(marks(), 0..20),
+            steps in prop::collection::vec(
+                prop_oneof![3 => (0..30_usize, marks()).prop_map(|(r, m)| Step::Set(r, m)), 1 => (0..30_usize).prop_map(Step::Remove)],
+                0..60,
+            ),
+        ) {
+            let base: Vec<_> = base.into_iter().enumerate().map(|(n, mark)| (room(n), mark)).collect();
+            let mut places = Places::new(&base);
+            let mut model = std::collections::BTreeMap::new();
+            for (name, mark) in &base {
+                places.set(name, *mark);
+                model.insert(name.clone(), *mark);
+            }
+            for step in steps {
+                match step {
+                    Step::Set(number, mark) => {
+                        places.set(&room(number), mark);
+                        model.insert(room(number), mark);
+                    }
+                    Step::Remove(number) => {
+                        places.remove(&room(number));
+                        model.remove(&room(number));
+                    }
+                }
+            }
+            let mut place = Vec::new();
+            places.write(&mut place);
+            let read = Places::read(&base, &place).unwrap();
+            prop_assert_eq!(read.len(), model.len());
+            for (name, since) in read {
+                let mark = model[&name];
+                let abridged = Since::Abridged { offset: mark.offset, fingerprint: mark.fingerprint.abridged() };
+                prop_assert!(since == mark.since() || since == abridged, "{:?}", since);
+            }
+            for cut in 0..place.len() {
+                prop_assert_eq!(Places::read(&base, &place[..cut]), None);
+            }
+        }
+
+        #[test]
+        fn any_other_place_is_refused_without_a_panic(place: Vec<u8>, count in 0..4_usize) {
+            let base: Vec<_> = (0..count).map(|n| (room(n), mark(5, 5))).collect();
+            if let Some(rooms) = Places::read(&base, &place) {
+                prop_assert!(rooms.len() <= count + place.len());
+            }
+        }
+
+        #[test]
+        fn a_base_says_where_a_connection_began(rooms in prop::collection::vec(marks(), 0..20), full: bool, cut: prop::sample::Index) {
+            let rooms = rooms.into_iter().enumerate().map(|(n, mark)| (room(n), mark)).collect();
+            let protocol = if full { Protocol::Full } else { Protocol::Tutorial };
+            let base = Base { author: UserId::new("ada").unwrap(), protocol, rooms };
+            let bytes = base.write();
+            prop_assert_eq!(Base::read(&bytes), Some(base));
+            prop_assert_eq!(Base::read(&bytes[..cut.index(bytes.len())]), None);
+        }
+    }
+
+    #[test]
+    fn a_token_is_short() {
+        let written = |rooms: usize, moved: u64| {
+            let base: Vec<_> = (0..rooms).map(|n| (room(n), mark(1_000_000, 7))).collect();
+            let mut places = Places::new(&base);
+            base.iter().for_each(|(room, _)| places.set(room, mark(1_000_000 + moved, u64::MAX)));
+            let mut place = Vec::new();
+            places.write(&mut place);
+            place.len()
+        };
+        assert_eq!((written(1, 5), written(1, 100_000)), (1 + 1 + 6, 1 + 3 + 6));
+        assert_eq!((written(100, 50), written(100, 8_000)), (1 + 100 * 3, 1 + 100 * 4));
+    }
+
+    #[test]
+    fn a_loss_that_was_not_told_matches_nothing() {
+        let bookmark: Bookmark = "1.7.abc".parse().unwrap();
+        let (told, untold) = (Mark::at(bookmark), Mark::untold(bookmark));
+        assert_ne!(told.fingerprint, untold.fingerprint);
+        assert_ne!(told.fingerprint.abridged(), untold.fingerprint.abridged());
+    }
+}

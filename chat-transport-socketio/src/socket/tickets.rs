@@ -1,0 +1,86 @@
+//! What the sockets of one connection have been sent, as far as it matters for their tokens, and what of it has arrived for sure.
+
+use super::id::SocketId;
+use super::recovery::token::Tokens;
+use super::sources::Sources;
+
+/// One ticket for each socket whose session can be recovered: one, as a rule, so no space is kept for more.
+#[derive(Default)]
+pub(crate) struct Tickets(Box<[Ticket]>);
+
+struct Ticket {
+    owner: SocketId,
+    tokens: Tokens,
+    /// The last numbered event before the ping that is on its way.
+    pinged: Option<u64>,
+    /// The last numbered event before the ping that was answered last.
+    ponged: u64,
+}
+
+impl Tickets {
+    /// For a client that has the numbered events up to `own`.
+    pub(crate) fn add(&mut self, owner: SocketId, own: u64) {
+        let mut tickets = std::mem::take(&mut self.0).into_vec();
+        tickets.push(Ticket { owner, tokens: Tokens::new(owner, own), pinged: None, ponged: own });
+        self.0 = tickets.into_boxed_slice();
+    }
+
+    pub(crate) fn remove(&mut self, owner: SocketId) {
+        let mut tickets = std::mem::take(&mut self.0).into_vec();
+        tickets.retain(|ticket| ticket.owner != owner);
+        self.0 = tickets.into_boxed_slice();
+    }
+
+    pub(crate) fn of(&mut self, owner: SocketId) -> Option<&mut Tokens> {
+        self.0.iter_mut().find(|ticket| ticket.owner == owner).map(|ticket| &mut ticket.tokens)
+    }
+
+    /// The token of an event that is written now, which has `number` if it is a numbered one.
+    pub(crate) fn token(&mut self, owner: SocketId, number: Option<u64>, sources: &Sources) -> Option<&str> {
+        let tokens = self.of(owner)?;
+        if let Some(number) = number {
+            tokens.advance(number);
+        }
+        Some(tokens.token(|place| sources.place(owner, place)))
+    }
+
+    /// A ping follows what was written so far.
+    pub(crate) fn pinged(&mut self) {
+        for ticket in &mut self.0 {
+            ticket.pinged = Some(ticket.tokens.own());
+        }
+    }
+
+    /// The ping was answered: the client has what was written before it. Calls `has` with what each had by the pong *before*: clients
+    /// answer a ping before they have handed out everything that came ahead of it, and one that is cut right then still names its old place.
+    pub(crate) fn ponged(&mut self, mut has: impl FnMut(SocketId, u64)) {
+        for ticket in &mut self.0 {
+            if let Some(pinged) = ticket.pinged.take() {
+                has(ticket.owner, std::mem::replace(&mut ticket.ponged, pinged));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_two_pongs_ago_has_arrived() {
+        let (mut tickets, owner, sources) = (Tickets::default(), SocketId::random(), Sources::default());
+        tickets.add(owner, 3);
+        let has = |tickets: &mut Tickets| {
+            let mut has: Vec<u64> = Vec::new();
+            tickets.ponged(|_, own| has.push(own));
+            has
+        };
+        assert!(has(&mut tickets).is_empty(), "nobody asked for that pong");
+        for (number, expected) in [(4, 3), (9, 4), (10, 9)] {
+            tickets.token(owner, Some(number), &sources);
+            tickets.pinged();
+            tickets.token(owner, Some(number + 1), &sources);
+            assert_eq!(has(&mut tickets), vec![expected]);
+        }
+    }
+}
