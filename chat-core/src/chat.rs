@@ -148,11 +148,24 @@ impl Chat {
     /// # Cancellation
     /// Safe: the post goes on in a task of its own, so that what was stored is also shown.
     pub async fn post(&self, room: &RoomId, draft: Draft) -> Result<Receipt, ChatError> {
+        let who = draft.author.id.clone();
+        self.post_for(&who, room, draft).await
+    }
+
+    /// As [`Chat::post`], for somebody who posts in another's name (a scope of keys that several share, a bot of theirs): the [`Authority`] is
+    /// asked whether `who` may post.
+    ///
+    /// # Errors
+    /// As [`Chat::post`].
+    ///
+    /// # Cancellation
+    /// Safe, as [`Chat::post`].
+    pub async fn post_for(&self, who: &UserId, room: &RoomId, draft: Draft) -> Result<Receipt, ChatError> {
         let max = self.limits().body_bytes_max;
         if max < draft.body.bytes() {
             return Err(ChatError::TooLarge { max });
         }
-        self.authorise(&draft.author.id, room, Action::Post).await?;
+        self.authorise(who, room, Action::Post).await?;
         if self.shared.rooms.tasks.is_closed() {
             return Err(shut_down().into());
         }

@@ -1,12 +1,13 @@
 //! Who a connection is, and in whose name it posts.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chat_core::{Author, DisplayName, InvalidId, MessageKey, StoreIdentity, UserId};
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 use super::auth::{Hello, Secret};
 use crate::Lineage;
@@ -94,6 +95,17 @@ impl Identity {
             },
         }
     }
+}
+
+/// What others are told of the key of an entry: the key itself, by which an author's page knows its own message.
+///
+/// But not where strangers share a scope of keys: there a key names the client's socket, and whoever has seen one could use up the next.
+pub(super) fn told_key<'a>(author: &UserId, key: &'a MessageKey) -> Cow<'a, str> {
+    if author.as_str() != SHARED {
+        return Cow::Borrowed(key.as_str());
+    }
+    let hash = Sha256::digest(key.as_str());
+    Cow::Owned(encoded(hash.get(..16).unwrap_or_default()))
 }
 
 fn guest_id(bytes: &[u8]) -> UserId {
@@ -184,6 +196,15 @@ mod tests {
         assert_eq!(one.tutorial_key(Some("undefined-0")), one.tutorial_key(Some("undefined-0")));
         assert_ne!(one.tutorial_key(Some("undefined-0")), other.tutorial_key(Some("undefined-0")));
         assert_ne!(one.tutorial_key(Some("undefined-0")), one.tutorial_key(Some("undefined-1")));
+    }
+
+    #[test]
+    fn a_key_of_the_shared_scope_is_told_to_nobody() {
+        let key = MessageKey::new("tQhJmkCC4xpVPkZ2jX6Ocg-1").unwrap();
+        let (guest, shared) = (identity(SECRET, [1; 16]), UserId::new(SHARED).unwrap());
+        assert_eq!(told_key(guest.id(), &key), key.as_str());
+        assert!(!told_key(&shared, &key).contains("tQhJ"));
+        assert_eq!(told_key(&shared, &key), told_key(&shared, &key));
     }
 
     #[test]

@@ -41,7 +41,7 @@ async fn post(service: &Service, conversation: &Conversation, event: &Event) -> 
         .tutorial_key(client_offset.as_deref())
         .map_err(|invalid| invalid_field("clientOffset", &invalid))?;
     let draft = Draft { kind: Kind::Message, author: identity.tutorial_author(), key, body };
-    Ok(service.chat.post(&service.settings.default_room, draft).await?)
+    Ok(service.chat.post_for(identity.id(), &service.settings.default_room, draft).await?)
 }
 
 /// Answers, if the client asked for it.

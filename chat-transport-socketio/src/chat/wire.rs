@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::content;
+use super::identity::told_key;
 use crate::{Args, Frame, placeholder};
 
 /// The namespace of the chat.
@@ -121,7 +122,7 @@ struct Message<'a> {
     room: &'a str,
     offset: u64,
     pos: String,
-    id: &'a str,
+    id: Cow<'a, str>,
     from: From<'a>,
     /// Null once it was redacted.
     content: Option<&'a RawValue>,
@@ -142,7 +143,7 @@ impl<'a> Message<'a> {
             room: room.as_str(),
             offset: entry.position.offset.get(),
             pos: entry.bookmark().to_string(),
-            id: entry.key.as_str(),
+            id: told_key(&entry.author.id, &entry.key),
             from: From { id: entry.author.id.as_str(), name: entry.author.name.as_str() },
             content: content.map(|content| &*content.json),
             at: entry.at.millis(),

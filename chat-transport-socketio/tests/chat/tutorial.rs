@@ -1,10 +1,16 @@
 //! The tutorial's protocol, and the traps of the tutorial's own server.
 
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use chat_core::{
+    Action, Author, Authority, Backends, Body, Chat, DisplayName, Draft, Kind, MemoryStore, MessageKey,
+    RoomId, StoreResult, UserId,
+};
 use serde_json::{Value, json};
 
 use crate::client::{Client, Received};
-use crate::server::{Server, at_most};
-use chat_core::{Author, Backends, Body, Chat, DisplayName, Draft, Kind, MemoryStore, MessageKey, UserId};
+use crate::server::{Server, at_most, unlimited};
 
 async fn tutorial_at(server: &Server, offset: Value) -> Client {
     Client::connect(server, json!({ "serverOffset": offset })).await
@@ -285,4 +291,46 @@ async fn entries_that_are_no_messages_and_what_was_redacted_are_skipped() {
     assert_eq!(bob.heard().await, (json!("three"), 3));
     server.end("general").await;
     assert_eq!(bob.rest().await, []);
+}
+
+#[tokio::test]
+async fn nobody_learns_the_ids_of_guests_that_share_a_scope() {
+    let server = Server::start().await;
+    let mut eve = Client::full(&server, json!({ "general": 0 })).await;
+    let mut ada = Client::tutorial(&server).await;
+    ada.say("hello", "tQhJmkCC4xpVPkZ2jX6Ocg-0").await;
+    let raw = match eve.next().await {
+        Received::Event { raw, .. } => raw,
+        other => panic!("{other:?}"),
+    };
+    assert!(!raw.contains("tQhJ"), "{raw}");
+    let page = eve.ask("history", json!({ "room": "general" })).await;
+    assert_eq!(page["messages"][0]["content"], "hello");
+    assert!(!page.to_string().contains("tQhJ"), "{page}");
+}
+
+/// Writes down who was asked about.
+#[derive(Clone, Debug, Default)]
+struct Doorman {
+    asked: Arc<Mutex<Vec<(String, Action)>>>,
+}
+
+#[async_trait]
+impl Authority for Doorman {
+    async fn allows(&self, who: &UserId, _: &RoomId, action: Action) -> StoreResult<bool> {
+        self.asked.lock().unwrap().push((who.as_str().to_owned(), action));
+        Ok(true)
+    }
+}
+
+#[tokio::test]
+async fn the_authority_is_asked_about_the_same_guest_on_join_and_on_post() {
+    let doorman = Doorman::default();
+    let chat = Chat::builder(Backends::from_store(MemoryStore::new())).authority(doorman.clone());
+    let server = Server::with(chat, unlimited()).await;
+    let mut ada = Client::tutorial(&server).await;
+    assert_eq!(ada.say("hello", "k-0").await["ok"], true);
+    let asked = doorman.asked.lock().unwrap().clone();
+    let [(joined, Action::Join), (posted, Action::Post)] = &asked[..] else { panic!("{asked:?}") };
+    assert_eq!(joined, posted);
 }
