@@ -799,3 +799,20 @@ async fn a_host_that_uses_axum_serve_works_as_well() {
     let script = support::request(address, "GET", "/socket.io/socket.io.js", "", b"").await;
     assert!(script.body.contains("the client"));
 }
+
+#[tokio::test]
+async fn a_room_named_like_a_socket_keeps_that_sockets_messages() {
+    let namespace = Namespace::new().on("join", |socket: Socket, event: Event| async move {
+        socket.join(&event.parse::<String>(0).unwrap());
+    });
+    let (io, address) = one(namespace).await;
+    let (mut bob, mut eve) = (connected(address).await, connected(address).await);
+    let [one, two] = &io.namespace("/").unwrap().sockets()[..] else { panic!("two are there") };
+    // Which of them is Bob does not matter: each has what is sent to it.
+    for (target, other) in [(one, two), (two, one)] {
+        other.join(&target.id().to_string());
+        io.to(target.id().to_string()).emit("for", &target.id().to_string()).unwrap();
+    }
+    let (bobs, eves) = ([bob.text().await, bob.text().await], [eve.text().await, eve.text().await]);
+    assert_eq!(bobs, eves);
+}

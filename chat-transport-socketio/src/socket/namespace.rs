@@ -244,7 +244,8 @@ impl Served {
         let wanted = |(id, session): (&SocketId, &Arc<Session>)| (!excluded(id)).then(|| session.clone());
         match rooms {
             [] => members.sessions.iter().filter_map(wanted).collect(),
-            [room] if members.rooms.contains_key(room.as_str()) => {
+            // A room that is named like a socket has that socket as well.
+            [room] if members.rooms.contains_key(room.as_str()) && SocketId::parse(room).is_none() => {
                 members.rooms.get(room.as_str()).into_iter().flatten().filter_map(wanted).collect()
             }
             rooms => {
