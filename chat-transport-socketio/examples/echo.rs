@@ -1,14 +1,16 @@
 //! The event API on a page: what the protocols' own test suites expect of a server (`--mode echo`), and a server whose clients are recovered
-//! (`--mode recovery`).
+//! (`--mode recovery`), also by the next process if there is a store (`--store sqlite:PATH`).
 //!
 //! `cargo run -p chat-transport-socketio --example echo -- --port 3000 --mode recovery` serves Socket.IO on `/socket.io/` and, in echo mode, bare
 //! Engine.IO on `/engine.io/`.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
 use axum::Router;
+use chat_store_sqlite::SqliteStore;
 use chat_transport_socketio::engine::{
     Appetite, Application, CloseReason, Engine, Message, Origins, Settings, Work, Writer,
 };
@@ -37,7 +39,7 @@ fn echo() -> Namespace {
 }
 
 /// Rooms, data and broadcasts, all of which a recovered client gets back.
-fn recovery() -> Namespace {
+fn rooms() -> Namespace {
     echo()
         .on("join", |socket: Socket, event: Event| async move {
             socket.join(&text(&event, 0));
@@ -168,11 +170,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         "recovery" => {
             let settings =
                 settings.ping_interval(Duration::from_secs(3)).ping_timeout(Duration::from_secs(2));
+            let recovery = match option("--store").map(|url| url.strip_prefix("sqlite:")) {
+                None => Recovery::in_memory(),
+                Some(Some(path)) => Recovery::in_log(Arc::new(SqliteStore::connect(path).await?)).await?,
+                Some(None) => return Err("--store is sqlite:PATH".into()),
+            };
             let io = SocketIo::builder()
                 .settings(settings)
-                .recovery(Recovery::in_memory().disconnection_max(Duration::from_secs(10)))
-                .namespace("/", recovery())
-                .namespace("/custom", recovery())
+                .recovery(recovery.disconnection_max(Duration::from_secs(10)))
+                .namespace("/", rooms())
+                .namespace("/custom", rooms())
                 .build();
             Router::new().nest_service("/socket.io", io.router())
         }

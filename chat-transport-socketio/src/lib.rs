@@ -55,6 +55,8 @@
 //!   [`Recovery::disconnection_max`], within [`Recovery::sessions_bytes_max`] for all of them; the events of one within [`Recovery::session_bytes_max`]. They
 //!   are numbered, and forgotten when a later ping was answered, and one more after that. A session that has nothing of this (no room was joined, no data set, nothing
 //!   emitted) takes no memory while its client is away, and is recovered without it.
+//!   With [`Recovery::in_log`], sessions are also written down, and so outlive the process: after a crash they wait for their clients as if these had just been cut. Then an
+//!   event goes out when it is stored, and so does an answer behind a change of the session: what a client knows of can be found again.
 //! - what its sources need: the connect handler says by [`Accept::base`] where they begin, [`Source::place`] says how far they are, and both come back in
 //!   [`Socket::resumption`]. Sources over a durable log are recovered after a crash and on another node, if those have the same
 //!   [key](Recovery::with_key). The [`chat`] is such a source.

@@ -81,7 +81,7 @@ impl Broadcast {
     fn send_as(&self, frame: &Frame, delivery: Delivery) {
         for session in self.sessions() {
             // Who is too full is closed, and who is gone meanwhile is not missed.
-            let _ = session.emit(frame.clone(), delivery);
+            let _ = session.emit(&self.namespace.name, frame.clone(), delivery);
         }
     }
 

@@ -67,7 +67,8 @@ enum Ran {
 impl Connection {
     pub(crate) fn new(shared: Arc<Shared>, opening: Opening) -> Self {
         let connect_by = Some(Instant::now() + shared.limits.connect_timeout);
-        let outbox = Arc::new(Outbox::new(opening.handle, shared.limits.outbox_bytes));
+        let outbox =
+            Arc::new(Outbox::new(opening.handle, shared.journal.clone(), shared.limits.outbox_bytes));
         Self {
             shared,
             outbox,
@@ -164,8 +165,7 @@ impl Connection {
         };
         match kind {
             Kind::Event { name, ack, args } => {
-                let namespace = socket.served().name.clone();
-                let ack = ack.map(|id| Ack::new(id, socket.id(), namespace, self.outbox.clone()));
+                let ack = ack.map(|id| Ack::new(id, socket.clone()));
                 self.running =
                     socket.served().event(&socket, Event::new(name, args, ack)).map(Running::Other);
             }
@@ -289,7 +289,7 @@ impl Connection {
 
     fn reply(&self, frame: Frame) {
         // A client that lets answers pile up beyond the bound is closed by the outbox.
-        let _ = self.outbox.push(SocketId::NOBODY, frame, Sort::Answer);
+        let _ = self.outbox.push(SocketId::NOBODY, frame, Sort::Answer, 0);
     }
 
     /// The socket whose CONNECT is not answered yet.
@@ -481,7 +481,10 @@ mod tests {
         };
         let namespaces = HashMap::from([("/".to_owned(), Arc::new(Served::new("/", namespace, None)))]);
         let handle = Arc::new(Handle::new());
-        Connection::new(Arc::new(Shared { namespaces, limits }), Opening { handle, peer: None })
+        Connection::new(
+            Arc::new(Shared { namespaces, limits, journal: None }),
+            Opening { handle, peer: None },
+        )
     }
 
     fn message() -> impl Strategy<Value = Message> {

@@ -1,17 +1,14 @@
 //! What a handler is given: an event and its ack, the client's credentials, the reason of a departure.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::args::Args;
 use super::frame::Frame;
-use super::id::SocketId;
-use super::outbox::{Outbox, Sort};
+use super::outbox::Sort;
 use super::packet;
-use super::socket::EmitError;
+use super::socket::{EmitError, Socket};
 use crate::engine::{CloseReason, Text};
 
 /// An event from a client: a name and arguments.
@@ -96,15 +93,13 @@ impl Answer {
 /// The answer that a client waits for. Dropped unused, nothing is sent, and the client goes on waiting (and retries, if it was told to).
 pub struct Ack {
     id: u64,
-    owner: SocketId,
-    namespace: Arc<str>,
-    outbox: Arc<Outbox>,
+    socket: Socket,
 }
 
 impl Ack {
-    pub(crate) fn new(id: u64, owner: SocketId, namespace: Arc<str>, outbox: Arc<Outbox>) -> Self {
-        outbox.ack_opened();
-        Self { id, owner, namespace, outbox }
+    pub(crate) fn new(id: u64, socket: Socket) -> Self {
+        socket.outbox().ack_opened();
+        Self { id, socket }
     }
 
     /// Answers with one value.
@@ -120,17 +115,17 @@ impl Ack {
     /// # Errors
     /// The connection is over. (One that lets too many answers pile up is closed.)
     pub fn send_args(self, args: &Args) -> Result<(), EmitError> {
-        if self.outbox.handle.is_closed() {
+        if self.socket.outbox().handle.is_closed() {
             return Err(EmitError::Closed);
         }
-        let frame = Frame::ack(&self.namespace, self.id, args);
-        self.outbox.push(self.owner, frame, Sort::Answer).map_err(|_| EmitError::Full)
+        let frame = Frame::ack(self.socket.namespace(), self.id, args);
+        self.socket.answer(frame, Sort::Answer).map_err(|_| EmitError::Full)
     }
 }
 
 impl Drop for Ack {
     fn drop(&mut self) {
-        self.outbox.ack_closed();
+        self.socket.outbox().ack_closed();
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::event::{Accept, Auth, DisconnectReason, Event, Refusal};
 use super::id::SocketId;
 use super::recovery::pid::Pid;
+use super::recovery::record::Kept;
 use super::recovery::suspended::Suspended;
 use super::recovery::{Lineage, Recovery};
 use super::session::{Session, Unlinked};
@@ -152,10 +153,33 @@ impl Served {
         let session = Arc::new(Session::new(pid.sid, pid.lineage, Some(suspended.clone())));
         members.sessions.insert(pid.sid, session.clone());
         drop(members);
-        if let Some(number) = session.wait() {
+        if let Some(number) = session.wait(true) {
             suspended.watch(&session, number, self);
         }
         Ok(session)
+    }
+
+    /// Has a session back that an earlier process has left.
+    pub(crate) fn restore(self: &Arc<Self>, sid: SocketId, mut kept: Kept) {
+        let Some(suspended) = &self.suspended else { return };
+        let rooms = std::mem::take(&mut kept.rooms);
+        let session = Arc::new(Session::restored(sid, kept, suspended.clone()));
+        {
+            let mut members = self.lock();
+            for room in rooms {
+                session.lock().rooms.get_or_insert_default().insert(room.clone());
+                members.rooms.entry(room).or_default().insert(sid, session.clone());
+            }
+            members.sessions.insert(sid, session.clone());
+        }
+        if let Some(number) = session.wait(false) {
+            suspended.watch(&session, number, self);
+        }
+    }
+
+    /// All of them, also those whose clients are away.
+    pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
+        self.lock().sessions.values().cloned().collect()
     }
 
     /// None: everybody is let in.
@@ -188,9 +212,10 @@ impl Served {
             if !rooms.insert(name.clone()) {
                 return;
             }
+            session.write_room(&mut state, &self.name, name.clone(), true);
             members.rooms.entry(name).or_default().insert(session.id, session.clone());
         }
-        session.changed();
+        session.changed(&self.name);
     }
 
     pub(crate) fn leave(&self, session: &Session, room: &str) {
@@ -201,9 +226,10 @@ impl Served {
             if !was_in {
                 return;
             }
+            session.write_room(&mut state, &self.name, room.into(), false);
             members.leave(session.id, room);
         }
-        session.changed();
+        session.changed(&self.name);
     }
 
     /// `socket`'s connection is over: its session waits for the client, or ends.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::event::DisconnectReason;
 use super::frame::Frame;
 use super::id::SocketId;
+use super::recovery::journal::Journal;
 use super::source::Source;
 use super::sources::Sources;
 use super::tickets::Tickets;
@@ -16,11 +17,13 @@ use crate::engine::{CloseReason, Handle, Writer};
 const KEPT_CAPACITY: usize = 16;
 
 /// What a packet counts for beside its own bytes: it takes a place in the queue and an allocation, however short it is.
-const PACKET_BYTES: usize = 128;
+const PACKET_BYTES: usize = 160;
 
 /// One connection, as its sockets see it.
 pub(crate) struct Outbox {
     pub(crate) handle: Arc<Handle>,
+    /// Where sessions are written down, if they are.
+    journal: Option<Arc<Journal>>,
     bytes_max: usize,
     /// A copy of [`Waiting::bytes`], to look at without the lock.
     bytes: AtomicUsize,
@@ -45,12 +48,32 @@ struct Item {
     owner: SocketId,
     frame: Frame,
     sort: Sort,
+    /// The change of its session that must be stored before it goes out; 0: none.
+    change: u64,
+}
+
+/// How far a drain has come, and what it waits for.
+enum Drained {
+    All,
+    ForRoom,
+    ForChange(u64),
 }
 
 /// What a socket wants of its connection's task.
 pub(crate) enum Wish {
     Attach(SocketId, Box<dyn Source>),
     Remove(SocketId, DisconnectReason),
+}
+
+/// What goes out when a socket is let in.
+pub(crate) struct Release {
+    pub(crate) owner: SocketId,
+    /// The answer to CONNECT.
+    pub(crate) connected: Frame,
+    /// The numbered events that its client has missed.
+    pub(crate) missed: Vec<(u64, Frame)>,
+    /// The change that must be stored before.
+    pub(crate) change: u64,
 }
 
 /// Nothing was sent: the peer has not taken enough of what waits for it already.
@@ -73,9 +96,10 @@ pub(crate) enum Sort {
 }
 
 impl Outbox {
-    pub(crate) fn new(handle: Arc<Handle>, bytes_max: usize) -> Self {
+    pub(crate) fn new(handle: Arc<Handle>, journal: Option<Arc<Journal>>, bytes_max: usize) -> Self {
         Self {
             handle,
+            journal,
             bytes_max,
             bytes: AtomicUsize::new(0),
             acks: AtomicUsize::new(0),
@@ -85,8 +109,10 @@ impl Outbox {
     }
 
     /// Puts a packet of `owner` at the end.
-    pub(crate) fn push(&self, owner: SocketId, frame: Frame, sort: Sort) -> Result<(), Full> {
-        self.put(self.lock(), Item { owner, frame, sort }, |waiting, item| waiting.items.push_back(item))
+    /// It goes out when `change` is stored.
+    pub(crate) fn push(&self, owner: SocketId, frame: Frame, sort: Sort, change: u64) -> Result<(), Full> {
+        let item = Item { owner, frame, sort, change };
+        self.put(self.lock(), item, |waiting, item| waiting.items.push_back(item))
     }
 
     /// Keeps a packet of `owner` until that is let in. False: nothing was done, since it `is_in` by now, which is asked under the lock.
@@ -101,7 +127,8 @@ impl Outbox {
         if is_in() {
             return Ok(false);
         }
-        self.put(waiting, Item { owner, frame, sort }, |waiting, item| waiting.held.push(item))?;
+        let item = Item { owner, frame, sort, change: 0 };
+        self.put(waiting, item, |waiting, item| waiting.held.push(item))?;
         Ok(true)
     }
 
@@ -134,23 +161,22 @@ impl Outbox {
         Ok(())
     }
 
-    /// Lets `owner`'s packets go: `connected`, the numbered events that its client has `missed`, and what was held for it, which `number` gives
-    /// numbers. `switch` is called at the moment from which the socket's packets are no longer to be held.
+    /// Lets a socket's packets go: the answer, the events that its client has missed, and what was held for it, to which `number` gives numbers and
+    /// the change to wait for. `switch` is called at the moment from which the socket's packets are no longer to be held.
     pub(crate) fn release(
         &self,
-        owner: SocketId,
-        connected: Frame,
-        missed: Vec<(u64, Frame)>,
-        mut number: impl FnMut(&Frame) -> Option<u64>,
+        release: Release,
+        mut number: impl FnMut(&Frame) -> (Option<u64>, u64),
         switch: impl FnOnce(),
     ) {
+        let Release { owner, connected, missed, mut change } = release;
         let mut waiting = self.lock();
         switch();
         let mut bytes = waiting.bytes + cost(&connected);
-        waiting.items.push_back(Item { owner, frame: connected, sort: Sort::Answer });
+        waiting.items.push_back(Item { owner, frame: connected, sort: Sort::Answer, change });
         for (number, frame) in missed {
             bytes += cost(&frame);
-            waiting.items.push_back(Item { owner, frame, sort: Sort::Event(Some(number)) });
+            waiting.items.push_back(Item { owner, frame, sort: Sort::Event(Some(number)), change });
         }
         for mut item in std::mem::take(&mut waiting.held) {
             if item.owner != owner {
@@ -158,8 +184,11 @@ impl Outbox {
                 continue;
             }
             if item.sort == Sort::Event(None) {
-                item.sort = Sort::Event(number(&item.frame));
+                let (number, written) = number(&item.frame);
+                item.sort = Sort::Event(number);
+                change = written;
             }
+            item.change = change;
             waiting.items.push_back(item);
         }
         self.count(&mut waiting, bytes);
@@ -194,16 +223,33 @@ impl Outbox {
         std::mem::take(&mut self.lock().wishes)
     }
 
-    /// Writes what waits as long as there is room, with the token of its socket on what bears one. True: nothing waits any more.
+    /// Writes what waits as long as there is room and it is stored, with the token of its socket on what bears one. True: nothing waits any more.
     pub(crate) fn drain(&self, writer: &mut Writer<'_>, tickets: &mut Tickets, sources: &Sources) -> bool {
         if self.is_empty() {
             return true;
         }
+        loop {
+            let change = match self.drain_stored(writer, tickets, sources) {
+                Drained::All => return true,
+                Drained::ForRoom => return false,
+                Drained::ForChange(change) => change,
+            };
+            let journal = self.journal.as_ref();
+            if !journal.is_none_or(|journal| journal.is_durable_or_wakes(change, &self.handle)) {
+                return false;
+            }
+        }
+    }
+
+    fn drain_stored(&self, writer: &mut Writer<'_>, tickets: &mut Tickets, sources: &Sources) -> Drained {
         let mut waiting = self.lock();
         while let Some(item) = waiting.items.front() {
+            if self.journal.as_ref().is_some_and(|journal| !journal.is_durable(item.change)) {
+                return Drained::ForChange(item.change);
+            }
             // The token is short beside what a link takes at once.
             if !writer.has_room_for(item.frame.len()) {
-                return false;
+                return Drained::ForRoom;
             }
             let token = match item.sort {
                 Sort::Event(number) => tickets.token(item.owner, number, sources),
@@ -218,7 +264,7 @@ impl Outbox {
         if KEPT_CAPACITY < waiting.items.capacity() {
             waiting.items = VecDeque::new();
         }
-        true
+        Drained::All
     }
 
     /// Throws away what waits: nobody takes it any more.
@@ -278,10 +324,10 @@ mod tests {
 
     #[test]
     fn packets_count_for_the_memory_they_take_however_short_they_are() {
-        let outbox = Outbox::new(Arc::new(Handle::new()), 100_000);
+        let outbox = Outbox::new(Arc::new(Handle::new()), None, 100_000);
         let mut waiting = 0;
         let owner = SocketId::random();
-        while outbox.push(owner, Frame::ack("/", 0, &crate::Args::new()), Sort::Event(None)).is_ok() {
+        while outbox.push(owner, Frame::ack("/", 0, &crate::Args::new()), Sort::Event(None), 0).is_ok() {
             waiting += 1;
         }
         let each = size_of::<Item>() + 64;

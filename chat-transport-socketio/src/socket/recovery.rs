@@ -4,15 +4,22 @@
 //! read in `recovery/`, what is kept for it is in `session.rs`, and how the two meet in `connection.rs` and `namespace.rs`.
 
 pub(crate) mod backlog;
+pub(crate) mod journal;
 pub(crate) mod pid;
+pub(crate) mod record;
 pub(crate) mod suspended;
 pub(crate) mod token;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use chat_core::{MessageLog, StoreError};
+use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use sha2::Sha256;
 
+use self::journal::Journal;
 pub use self::pid::Lineage;
 use self::pid::Pid;
 use self::token::Token;
@@ -25,6 +32,7 @@ pub struct Recovery {
     pub(crate) disconnection_max: Duration,
     pub(crate) session_bytes_max: usize,
     pub(crate) sessions_bytes_max: usize,
+    pub(crate) journal: Option<Arc<Journal>>,
 }
 
 impl Recovery {
@@ -40,7 +48,26 @@ impl Recovery {
             disconnection_max: Duration::from_secs(120),
             session_bytes_max: 256 * 1024,
             sessions_bytes_max: 64 * 1024 * 1024,
+            journal: None,
         }
+    }
+
+    /// For sessions that outlive this process: their rooms, data and events are written down in a reserved room of `log`, from which the key is derived as
+    /// well. Reads what an earlier process has left there; those sessions wait for their clients from when the server is built.
+    ///
+    /// An event, and an answer behind a change of the session, goes out when it is stored: this is the price. A broadcast is stored once, with the ids
+    /// of its recipients. One process at a time may use a log so.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub async fn in_log(log: Arc<dyn MessageLog>) -> Result<Self, StoreError> {
+        let mut key =
+            Hmac::<Sha256>::new_from_slice(&log.identity().await?.0).expect("HMAC takes keys of any length");
+        key.update(b"socket sessions, version 1");
+        let mut recovery = Self::with_key(key.finalize().into_bytes().into());
+        let journal = Journal::open(log, recovery.session_bytes_max).await?;
+        recovery.journal = Some(Arc::new(journal));
+        Ok(recovery)
     }
 
     /// How long the rooms, data and events of a disconnected session are kept. What sources can resume is not kept here, and does not

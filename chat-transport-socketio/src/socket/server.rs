@@ -11,6 +11,7 @@ use super::connection::Connection;
 use super::namespace::{Namespace, Served};
 use super::packet::PacketLimits;
 use super::recovery::Recovery;
+use super::recovery::journal::Journal;
 use super::recovery::suspended::Suspended;
 use crate::engine::{Engine, Settings};
 
@@ -24,6 +25,15 @@ pub struct SocketIo {
 pub(crate) struct Shared {
     pub(crate) namespaces: HashMap<String, Arc<Served>>,
     pub(crate) limits: Limits,
+    pub(crate) journal: Option<Arc<Journal>>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(journal) = &self.journal {
+            journal.close();
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +88,12 @@ impl SocketIo {
     /// Takes no more connections and closes the open ones, without a DISCONNECT, so that the clients come back: here or elsewhere.
     /// Running handlers may end and their acks are handed out, within the close timeout. True: all are gone within `patience`.
     pub async fn shutdown(&self, patience: Duration) -> bool {
-        self.engine.shutdown(patience).await
+        let until = tokio::time::Instant::now() + patience;
+        let gone = self.engine.shutdown(patience).await;
+        if let Some(journal) = &self.shared.journal {
+            return tokio::time::timeout_at(until, journal.flush()).await.is_ok() && gone;
+        }
+        gone
     }
 }
 
@@ -156,7 +171,7 @@ impl SocketIoBuilder {
         self
     }
 
-    /// Bytes that may wait for one client, apart from what sources hold; each packet counts 128 more than it has. Beyond it emits fail, and nothing more is read from the client
+    /// Bytes that may wait for one client, apart from what sources hold; each packet counts 160 more than it has. Beyond it emits fail, and nothing more is read from the client
     /// until it has taken some; at twice that, for answers, the connection is closed. A single packet may be larger. Default: 256 KiB.
     #[must_use]
     pub fn outbox_bytes_max(mut self, bytes: usize) -> Self {
@@ -172,15 +187,24 @@ impl SocketIoBuilder {
         self
     }
 
-    /// The server. Its settings are fixed from here on.
+    /// The server. Its settings are fixed from here on. To be called within a tokio runtime, if there is recovery.
     pub fn build(self) -> SocketIo {
+        let journal = self.recovery.as_ref().and_then(|recovery| recovery.journal.clone());
         let suspended = self.recovery.map(|recovery| Arc::new(Suspended::new(recovery)));
         let serve = |(name, handlers): (String, Namespace)| {
             let served = Arc::new(Served::new(&name, handlers, suspended.clone()));
             (name, served)
         };
-        let namespaces = self.namespaces.into_iter().map(serve).collect();
-        let shared = Arc::new(Shared { namespaces, limits: self.limits });
+        let namespaces: HashMap<String, Arc<Served>> = self.namespaces.into_iter().map(serve).collect();
+        if let Some(journal) = &journal {
+            for (sid, kept) in journal.take_found() {
+                if let Some(served) = namespaces.get(&*kept.namespace) {
+                    served.restore(sid, kept);
+                }
+            }
+            tokio::spawn(journal.clone().run(namespaces.values().map(Arc::downgrade).collect()));
+        }
+        let shared = Arc::new(Shared { namespaces, limits: self.limits, journal });
         let of_connections = shared.clone();
         let engine =
             Engine::new(self.settings, move |opening| Connection::new(of_connections.clone(), opening));

@@ -4,14 +4,17 @@
 //! events until its client comes back, or until `recovery/suspended.rs` gives it up. Everything here is done under one short lock.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::args::Args;
 use super::frame::Frame;
 use super::id::SocketId;
-use super::outbox::{Full, Sort};
+use super::outbox::{Full, Release, Sort};
 use super::recovery::backlog::Backlog;
+use super::recovery::journal::{Journal, Pen};
 use super::recovery::pid::Lineage;
+use super::recovery::record::{Kept, Record};
 use super::recovery::suspended::Suspended;
 use super::socket::{EmitError, POSITION, Socket};
 
@@ -24,6 +27,8 @@ pub(crate) struct Session {
     pub(crate) lineage: Lineage,
     /// Where it counts while it is suspended; none if it cannot be recovered.
     suspended: Option<Arc<Suspended>>,
+    /// The change in the journal that was the last one of this session: what a client is told waits for it.
+    written: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -35,6 +40,8 @@ pub(crate) struct State {
     backlog: Backlog,
     /// Its `pid` says where its sources began: without rooms, data and events of its own it needs no memory of this process.
     has_base: bool,
+    /// The journal knows of it.
+    is_written: bool,
     link: Option<Link>,
     /// Which suspension it is in, and what it counts for; none while it has a link.
     suspension: Option<Suspension>,
@@ -87,10 +94,66 @@ impl Session {
             data: None,
             backlog: Backlog::default(),
             has_base: false,
+            is_written: false,
             link: None,
             suspension: None,
         };
-        Self { id, lineage, suspended, state: Mutex::new(state) }
+        Self { id, lineage, suspended, written: AtomicU64::new(0), state: Mutex::new(state) }
+    }
+
+    /// What an earlier process has kept, without its rooms.
+    pub(crate) fn restored(id: SocketId, kept: Kept, suspended: Arc<Suspended>) -> Self {
+        let session = Self::new(id, kept.lineage, Some(suspended));
+        {
+            let mut state = session.lock();
+            state.data = kept.data;
+            state.backlog = Backlog::restored(kept.last, kept.events);
+            state.is_written = true;
+        }
+        session
+    }
+
+    /// All there is of it, for the journal; none if the journal need not know of it.
+    pub(crate) fn kept(&self, namespace: &Arc<str>) -> Option<Kept> {
+        let state = self.lock();
+        let rooms = state.rooms.as_ref().filter(|_| state.is_written)?;
+        Some(Kept {
+            namespace: namespace.clone(),
+            lineage: self.lineage,
+            last: state.backlog.last(),
+            events: state.backlog.events().clone(),
+            rooms: rooms.iter().cloned().collect(),
+            data: state.data.clone(),
+        })
+    }
+
+    fn journal(&self) -> Option<&Arc<Journal>> {
+        self.suspended.as_ref()?.recovery.journal.as_ref()
+    }
+
+    /// The change that must be stored before the client is told anything more.
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
+    /// Writes a change down, where that is done.
+    fn write(&self, state: &mut State, namespace: &Arc<str>, record: Record) {
+        if let Some(journal) = self.journal() {
+            self.write_with(&mut journal.pen(), state, namespace, record);
+        }
+    }
+
+    fn write_with(&self, pen: &mut Pen<'_>, state: &mut State, namespace: &Arc<str>, record: Record) {
+        self.begin_with(pen, state, namespace);
+        self.written.store(pen.write(record), Ordering::Release);
+    }
+
+    /// The journal learns of the session, if it does not know of it.
+    fn begin_with(&self, pen: &mut Pen<'_>, state: &mut State, namespace: &Arc<str>) {
+        if !std::mem::replace(&mut state.is_written, true) {
+            let begin = Record::Begin { sid: self.id, namespace: namespace.clone(), lineage: self.lineage };
+            self.written.store(pen.write(begin), Ordering::Release);
+        }
     }
 
     /// Whether its client gets a `pid` and tokens.
@@ -119,84 +182,125 @@ impl Session {
         self.lock().data.clone()
     }
 
-    pub(crate) fn set_data(&self, data: Arc<str>) {
+    pub(crate) fn set_data(&self, namespace: &Arc<str>, data: Arc<str>) {
         let mut state = self.lock();
         if state.rooms.is_none() {
             return;
         }
-        state.data = Some(data);
-        self.touched(&mut state);
+        state.data = Some(data.clone());
+        self.write(&mut state, namespace, Record::Data { sid: self.id, data });
+        self.touched(&mut state, namespace);
         self.settle(state);
     }
 
     /// Sends an event, now or when the client is back.
-    pub(crate) fn emit(&self, frame: Frame, delivery: Delivery) -> Result<(), EmitError> {
+    pub(crate) fn emit(
+        &self,
+        namespace: &Arc<str>,
+        frame: Frame,
+        delivery: Delivery,
+    ) -> Result<(), EmitError> {
         let mut state = self.lock();
         if state.rooms.is_none() {
             return Err(EmitError::Closed);
         }
-        let outcome = self.emit_to(&mut state, frame, delivery);
+        let outcome = self.emit_to(&mut state, namespace, frame, delivery);
         self.settle(state);
         outcome
     }
 
-    fn emit_to(&self, state: &mut State, frame: Frame, delivery: Delivery) -> Result<(), EmitError> {
-        let State { link, backlog, .. } = state;
-        let Some(Link { socket, is_connecting }) = link.as_ref().filter(|link| !link.socket.is_cut()) else {
-            return match (self.suspended.as_ref(), delivery) {
-                (_, Delivery::Volatile) => Ok(()),
-                (None, _) => Err(EmitError::Closed),
-                (Some(suspended), _) => {
-                    backlog.push(frame, suspended.recovery.session_bytes_max);
-                    Ok(())
-                }
-            };
-        };
-        let outbox = socket.outbox();
-        if delivery == Delivery::Volatile {
-            if *is_connecting {
-                let _ = outbox.hold(self.id, frame, Sort::Volatile, || false);
-            } else if outbox.handle.is_writable() && outbox.is_empty() {
+    fn emit_to(
+        &self,
+        state: &mut State,
+        namespace: &Arc<str>,
+        frame: Frame,
+        delivery: Delivery,
+    ) -> Result<(), EmitError> {
+        let link = state.link.as_ref().filter(|link| !link.socket.is_cut());
+        let link = link.map(|link| (link.socket.clone(), link.is_connecting));
+        match (link, delivery) {
+            (None, Delivery::Volatile) => return Ok(()),
+            (Some((socket, is_connecting)), Delivery::Volatile) => {
+                let outbox = socket.outbox();
                 // It is dropped where it does not fit.
-                let _ = outbox.push(self.id, frame, Sort::Volatile);
+                if is_connecting {
+                    let _ = outbox.hold(self.id, frame, Sort::Volatile, || false);
+                } else if outbox.handle.is_writable() && outbox.is_empty() {
+                    let _ = outbox.push(self.id, frame, Sort::Volatile, self.written());
+                }
+                return Ok(());
             }
-            return Ok(());
-        }
-        if *is_connecting {
-            outbox.hold(self.id, frame, Sort::Event(None), || false)?;
-            return Ok(());
-        }
-        let Some(Suspended { recovery, .. }) = self.suspended.as_deref() else {
-            let pushed = outbox.push(self.id, frame, Sort::Event(None));
-            if pushed == Err(Full) && delivery == Delivery::Forced {
-                socket.overflow();
+            (Some((socket, true)), _) => {
+                socket.outbox().hold(self.id, frame, Sort::Event(None), || false)?;
+                return Ok(());
             }
-            return Ok(pushed?);
-        };
-        match outbox.push(self.id, frame.clone(), Sort::Event(Some(backlog.last() + 1))) {
-            Err(Full) if delivery == Delivery::Sure => return Err(EmitError::Full),
-            Err(Full) => socket.overflow(),
-            Ok(()) => {}
+            (None, _) if self.suspended.is_none() => return Err(EmitError::Closed),
+            (Some((socket, false)), _) if self.suspended.is_none() => {
+                let pushed = socket.outbox().push(self.id, frame, Sort::Event(None), 0);
+                if pushed == Err(Full) && delivery == Delivery::Forced {
+                    socket.overflow();
+                }
+                return Ok(pushed?);
+            }
+            (link, _) => {
+                // Held until both are done, so that what is written down is what is sent.
+                let journal = self.journal().cloned();
+                let mut pen = journal.as_ref().map(|journal| journal.pen());
+                if let Some(pen) = &mut pen {
+                    self.begin_with(pen, state, namespace);
+                }
+                let number = state.backlog.last() + 1;
+                if let Some((socket, _)) = link {
+                    let change = pen.as_ref().map_or(0, Pen::next);
+                    match socket.outbox().push(self.id, frame.clone(), Sort::Event(Some(number)), change) {
+                        Err(Full) if delivery == Delivery::Sure => return Err(EmitError::Full),
+                        Err(Full) => socket.overflow(),
+                        Ok(()) => {}
+                    }
+                }
+                self.number(state, pen.as_mut(), namespace, frame);
+            }
         }
-        backlog.push(frame, recovery.session_bytes_max);
         Ok(())
     }
 
+    /// Numbers an event and keeps it.
+    fn number(
+        &self,
+        state: &mut State,
+        pen: Option<&mut Pen<'_>>,
+        namespace: &Arc<str>,
+        frame: Frame,
+    ) -> Option<u64> {
+        let bytes_max = self.suspended.as_ref()?.recovery.session_bytes_max;
+        let number = state.backlog.push(frame.clone(), bytes_max);
+        if let Some(pen) = pen {
+            self.write_with(pen, state, namespace, Record::Event { sid: self.id, number, frame });
+        }
+        Some(number)
+    }
+
     /// The session has something of its own now, which its `pid` does not tell: an event without arguments says so, in its token.
-    fn touched(&self, state: &mut State) {
+    fn touched(&self, state: &mut State, namespace: &Arc<str>) {
         let is_first = state.has_base && state.backlog.last() == 0;
         if is_first && state.link.as_ref().is_some_and(|link| !link.is_connecting) {
-            let namespace = state.link.as_ref().map(|link| link.socket.served().name.clone());
-            let frame = Frame::event(namespace.as_deref().unwrap_or("/"), POSITION, &Args::new());
+            let frame = Frame::event(namespace, POSITION, &Args::new());
             // If its outbox is full it is closed, and what was not told cannot be acted upon.
-            let _ = self.emit_to(state, frame, Delivery::Forced);
+            let _ = self.emit_to(state, namespace, frame, Delivery::Forced);
         }
     }
 
+    /// Writes down that it is in a room now, or not any more.
+    pub(crate) fn write_room(&self, state: &mut State, namespace: &Arc<str>, room: Arc<str>, is_in: bool) {
+        let sid = self.id;
+        let record = if is_in { Record::Join { sid, room } } else { Record::Leave { sid, room } };
+        self.write(state, namespace, record);
+    }
+
     /// Its rooms have changed. Not to be called while the members are locked: it may give up other sessions.
-    pub(crate) fn changed(&self) {
+    pub(crate) fn changed(&self, namespace: &Arc<str>) {
         let mut state = self.lock();
-        self.touched(&mut state);
+        self.touched(&mut state, namespace);
         self.settle(state);
     }
 
@@ -224,16 +328,26 @@ impl Session {
         if let (Some(suspension), Some(suspended)) = (state.suspension.take(), &self.suspended) {
             suspended.remove(suspension.bytes);
         }
-        let State { backlog, .. } = &mut *state;
-        let missed: Vec<(u64, Frame)> = backlog.after(own).map(|(own, frame)| (own, frame.clone())).collect();
+        let namespace = &socket.served().name;
+        let missed: Vec<(u64, Frame)> =
+            state.backlog.after(own).map(|(own, frame)| (own, frame.clone())).collect();
+        let journal = self.journal().cloned();
+        let mut pen = journal.as_ref().map(|journal| journal.pen());
+        if let Some(pen) = &mut pen
+            && !has_base
+        {
+            // From now on, that the journal does not know a session means that it is over.
+            self.begin_with(pen, &mut state, namespace);
+        }
+        let release = Release { owner: self.id, connected: answer, missed, change: self.written() };
         let number = |frame: &Frame| {
-            self.suspended
-                .as_ref()
-                .map(|suspended| backlog.push(frame.clone(), suspended.recovery.session_bytes_max))
+            let number = self.number(&mut state, pen.as_mut(), namespace, frame.clone());
+            (number, self.written())
         };
-        socket.outbox().release(self.id, answer, missed, number, || socket.is_let_in());
+        socket.outbox().release(release, number, || socket.is_let_in());
+        drop(pen);
         if state.data.is_some() || state.rooms.as_ref().is_some_and(|rooms| !rooms.is_empty()) {
-            self.touched(&mut state);
+            self.touched(&mut state, namespace);
         }
         Ok(before)
     }
@@ -259,10 +373,10 @@ impl Session {
         }
     }
 
-    /// Waits for its client from the start: the pid of an earlier process says all there is to know.
-    pub(crate) fn wait(&self) -> Option<u64> {
+    /// Waits for its client from the start: it is from an earlier process.
+    pub(crate) fn wait(&self, has_base: bool) -> Option<u64> {
         let mut state = self.lock();
-        state.has_base = true;
+        state.has_base = has_base;
         Some(self.suspend(&mut state, self.suspended.as_ref()?))
     }
 
@@ -287,6 +401,11 @@ impl Session {
     /// It is over: its rooms and the connection that it had, to be left.
     pub(crate) fn end(&self) -> (HashSet<Arc<str>>, Option<Socket>) {
         let mut state = self.lock();
+        if let Some(journal) = self.journal()
+            && std::mem::take(&mut state.is_written)
+        {
+            journal.pen().write(Record::End { sid: self.id });
+        }
         let rooms = state.rooms.take().unwrap_or_default();
         state.backlog = Backlog::default();
         state.data = None;

@@ -192,7 +192,7 @@ impl Socket {
         if self.holds(&frame, Sort::Event(None))? {
             return Ok(());
         }
-        self.session().emit(frame, Delivery::Sure)
+        self.session().emit(&self.served().name, frame, Delivery::Sure)
     }
 
     /// Sends an event only if the client takes it at once; otherwise it is dropped, which is no error. A client that comes back does not get
@@ -212,7 +212,7 @@ impl Socket {
         if self.holds(&frame, Sort::Volatile)? {
             return Ok(());
         }
-        self.session().emit(frame, Delivery::Volatile)
+        self.session().emit(&self.served().name, frame, Delivery::Volatile)
     }
 
     /// Tells the client where its sources are now: by an event without arguments, which is not kept. To be sent before the answer to a request
@@ -222,7 +222,7 @@ impl Socket {
         if self.session().is_kept() && self.is_connected() {
             let frame = Frame::event(self.namespace(), POSITION, &Args::new());
             // If it is not taken, the connection is closed, and the answer does not get out either.
-            let _ = self.inner.outbox.push(self.id(), frame, Sort::Position);
+            let _ = self.answer(frame, Sort::Position);
         }
     }
 
@@ -348,9 +348,14 @@ impl Socket {
             return Err(EmitError::Closed);
         }
         if !self.holds(&frame, Sort::Asking)? {
-            self.inner.outbox.push(self.id(), frame, Sort::Asking)?;
+            self.answer(frame, Sort::Asking)?;
         }
         Ok(())
+    }
+
+    /// Sends a packet behind every change of the session so far.
+    pub(crate) fn answer(&self, frame: Frame, sort: Sort) -> Result<(), Full> {
+        self.inner.outbox.push(self.id(), frame, sort, self.session().written())
     }
 
     /// Holds a packet back if the socket is not let in yet.
@@ -377,7 +382,7 @@ impl Socket {
         match change {
             Change::Join(room) => self.inner.namespace.join(self.session(), &room),
             Change::Leave(room) => self.inner.namespace.leave(self.session(), &room),
-            Change::Data(data) => self.session().set_data(data),
+            Change::Data(data) => self.session().set_data(&self.served().name, data),
         }
     }
 
@@ -408,7 +413,7 @@ impl Socket {
         let stage = &self.inner.stage;
         if stage.compare_exchange(CONNECTED, GONE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             // If it does not take even this, its connection is closed.
-            let _ = self.inner.outbox.push(self.id(), Frame::disconnect(self.namespace()), Sort::Answer);
+            let _ = self.answer(Frame::disconnect(self.namespace()), Sort::Answer);
             self.inner.outbox.wish(Wish::Remove(self.id(), reason));
         }
     }

@@ -370,7 +370,7 @@ async fn both_protocols_share_the_room() {
     tutorial.say("from the tutorial", "socketid-0").await;
     posted(&mut full, "general", "from the full one").await;
     let message = full.expect("message").await;
-    assert_eq!((&message["content"], &message["id"]), (&json!("from the tutorial"), &json!("socketid-0")));
+    assert_eq!(message["content"], "from the tutorial");
     assert_eq!(full.expect("message").await["content"], "from the full one");
     assert_eq!(tutorial.heard().await, (json!("from the tutorial"), 1));
     assert_eq!(tutorial.heard().await, (json!("from the full one"), 2));

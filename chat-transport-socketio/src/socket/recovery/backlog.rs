@@ -18,6 +18,16 @@ pub(crate) struct Backlog {
 }
 
 impl Backlog {
+    /// With what an earlier process has kept.
+    pub(crate) fn restored(last: u64, events: VecDeque<Frame>) -> Self {
+        let bytes = events.iter().map(cost).sum();
+        Self { events, last, bytes }
+    }
+
+    pub(crate) fn events(&self) -> &VecDeque<Frame> {
+        &self.events
+    }
+
     /// Numbers an event and keeps it, within `bytes_max`.
     pub(crate) fn push(&mut self, frame: Frame, bytes_max: usize) -> u64 {
         self.last += 1;

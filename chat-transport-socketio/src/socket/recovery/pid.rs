@@ -17,7 +17,7 @@ const SEAL_BYTES: usize = 16;
 const CHARACTERS_MAX: usize = 100_000;
 
 /// What is handed on from one connection of a client to the next, whether or not the session is recovered.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Lineage(pub(crate) [u8; 16]);
 
 impl Lineage {
