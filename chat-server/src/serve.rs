@@ -68,12 +68,13 @@ pub(crate) async fn run(
 ) -> Result<(), StartError> {
     let Opened { backends, close } = backend::open(&config.store, &config.keep).await?;
     let chat = Chat::builder(backends).limits(limits(&config)).start().await?;
-    let io = transport(&config, &chat, chat::recovery(&chat).await?);
+    let address = listener.local_addr().unwrap_or(config.listen);
+    let io = transport(&config, address, &chat, chat::recovery(&chat).await?);
     let app = Router::new()
         .nest_service("/socket.io", io.router())
         .merge(assets::router())
         .merge(health::router(chat.clone()));
-    announce(&listener, &config);
+    announce(address, &config);
 
     // Both must hear it: the accept loop, and the connections that have left it by becoming WebSockets.
     let (stopping, stopped) = watch::channel(false);
@@ -115,14 +116,8 @@ fn limits(config: &Config) -> Limits {
     limits
 }
 
-fn transport(config: &Config, engine: &Chat, recovery: Recovery) -> SocketIo {
-    let origins = match &config.origins {
-        config::Origins::Any => Origins::Any,
-        // Behind a proxy the server's own name is not the one that browsers know.
-        config::Origins::Listed(listed) => {
-            Origins::SameAnd(listed.iter().chain(&config.public_url).cloned().collect())
-        }
-    };
+fn transport(config: &Config, address: SocketAddr, engine: &Chat, recovery: Recovery) -> SocketIo {
+    let origins = origins(config, address);
     let mut events = ChatSettings::default();
     events.requests_per_second = config.requests_per_second;
     if let Some(pace) = config.requests_per_second {
@@ -133,9 +128,22 @@ fn transport(config: &Config, engine: &Chat, recovery: Recovery) -> SocketIo {
     SocketIo::builder().settings(settings).recovery(recovery).namespace("/", namespace).build()
 }
 
+/// Which pages may connect. What a request calls the server is only believed where that cannot be anybody's name for this machine, or
+/// where nothing better is known.
+fn origins(config: &Config, address: SocketAddr) -> Origins {
+    let config::Origins::Listed(listed) = &config.origins else { return Origins::Any };
+    let known = listed.iter().chain(&config.public_url).cloned().collect();
+    if address.ip().to_canonical().is_loopback() {
+        Origins::LoopbackAnd(known)
+    } else if config.public_url.is_some() {
+        Origins::Listed(known)
+    } else {
+        Origins::SameAnd(known)
+    }
+}
+
 /// Says where the chat is to be found: to people on standard output, to machines in the log.
-fn announce(listener: &TcpListener, config: &Config) {
-    let address = listener.local_addr().unwrap_or(config.listen);
+fn announce(address: SocketAddr, config: &Config) {
     let url = config.public_url.clone().unwrap_or_else(|| {
         // A browser on this machine finds it under this name, whichever of its addresses the server listens on.
         let local = address.ip().is_loopback() || address.ip().is_unspecified();

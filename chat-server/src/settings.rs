@@ -34,7 +34,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "URL",
         "Where messages are kept: sqlite:PATH, or memory: for trying things out [default: sqlite:chat.db]",
     ),
-    one("public-url", "URL", "The address people open, if a proxy stands in front of the server"),
+    one(
+        "public-url",
+        "URL",
+        "The address people open, if a proxy stands in front of the server or it has a name; only pages of it (on loopback also of localhost) may connect then",
+    ),
     Setting {
         name: "origin",
         value: "ORIGIN",

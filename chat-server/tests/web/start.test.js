@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -124,6 +125,40 @@ test('another site\'s pages are refused, configured ones are not', async (t) => 
   assert.equal(friend.status, 200);
   assert.equal(friend.headers.get('access-control-allow-origin'), 'https://friend.example');
   assert.equal((await handshake('https://stranger.example')).status, 403);
+});
+
+/** A handshake from a page of `origin` that calls the server `host`: `fetch` does not let the second be chosen. */
+async function handshakeAs(server, host, origin) {
+  const asked = request(`${server.url}/socket.io/?EIO=4&transport=polling`, { headers: { host, origin } }).end();
+  const [answer] = await once(asked, 'response');
+  answer.resume();
+  return answer;
+}
+
+test('a server on loopback is its own site under names of this machine only, and under its public one', async (t) => {
+  const server = await startServer(t, { store: 'memory:', args: ['--public-url', 'https://chat.example'] });
+  const { port } = new URL(server.url);
+  // A page of another site whose name was made to point here.
+  assert.equal((await handshakeAs(server, `evil.example:${port}`, `http://evil.example:${port}`)).statusCode, 403);
+  for (const own of [`localhost:${port}`, `127.0.0.1:${port}`, `[::1]:${port}`]) assert.equal((await handshakeAs(server, own, `http://${own}`)).statusCode, 200, own);
+  assert.equal((await handshakeAs(server, `127.0.0.1:${port}`, 'https://chat.example')).statusCode, 200);
+});
+
+test('a server that is reached from elsewhere believes the name it is called by, unless its public one is known', async (t) => {
+  const nameless = await startServer(t, { store: 'memory:', listen: '0.0.0.0' });
+  assert.equal((await handshakeAs(nameless, 'chat.example', 'http://chat.example')).statusCode, 200);
+  assert.equal((await handshakeAs(nameless, 'chat.example', 'http://evil.example')).statusCode, 403);
+  const named = await startServer(t, { store: 'memory:', listen: '0.0.0.0', args: ['--public-url', 'https://chat.example'] });
+  assert.equal((await handshakeAs(named, 'chat.example', 'https://chat.example')).statusCode, 200);
+  assert.equal((await handshakeAs(named, 'evil.example', 'http://evil.example')).statusCode, 403);
+});
+
+test('where every site may connect, none may use what the browser knows of its visitor', async (t) => {
+  const server = await startServer(t, { store: 'memory:', args: ['--origin', '*'] });
+  const { headers, status } = await fetch(`${server.url}/socket.io/?EIO=4&transport=polling`, { headers: { origin: 'https://stranger.example' } });
+  assert.equal(status, 200);
+  assert.equal(headers.get('access-control-allow-origin'), 'https://stranger.example');
+  assert.equal(headers.get('access-control-allow-credentials'), null);
 });
 
 test('a log line is JSON where that is wanted, and holds no message and no secret', async (t) => {

@@ -113,9 +113,16 @@ impl Engine {
             return response;
         }
         if !settings.origins.allow(request.headers(), request.uri()) {
+            // Whoever has put a proxy in front of the server finds here why its page stays offline.
+            let (origin, host) = (request.headers().get(header::ORIGIN), request.headers().get(header::HOST));
+            tracing::info!(
+                ?origin,
+                ?host,
+                "a page was refused: its origin is not the server's own and not listed"
+            );
             return Refusal::Forbidden.response();
         }
-        let cors = Cors::of(request.headers());
+        let cors = Cors::of(request.headers(), settings.origins.credentials());
         let response = if request.method() == Method::OPTIONS {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;
@@ -250,13 +257,15 @@ async fn upgraded(upgrade: OnUpgrade, settings: &Settings) -> Option<Box<WebSock
 /// What a browser must be told so that a page of an allowed other origin can read the answer.
 struct Cors {
     origin: Option<HeaderValue>,
+    credentials: bool,
     headers: Option<HeaderValue>,
 }
 
 impl Cors {
-    fn of(headers: &HeaderMap) -> Self {
+    fn of(headers: &HeaderMap, credentials: bool) -> Self {
         Self {
             origin: headers.get(header::ORIGIN).cloned(),
+            credentials,
             headers: headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned(),
         }
     }
@@ -265,7 +274,9 @@ impl Cors {
         let headers = response.headers_mut();
         let Some(origin) = self.origin else { return response };
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        if self.credentials {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        }
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
         headers.insert(header::VARY, HeaderValue::from_static("Origin"));
         if let Some(requested) = self.headers {
