@@ -38,16 +38,21 @@ fn main() -> ExitCode {
         }
     };
     logging::start(&config.log);
-    match tokio::runtime::Runtime::new()
-        .map_err(serve::StartError::Runtime)
-        .and_then(|runtime| runtime.block_on(start(config)))
-    {
+    match run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", in_full(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(config: Config) -> Result<(), serve::StartError> {
+    let runtime = tokio::runtime::Runtime::new().map_err(serve::StartError::Runtime)?;
+    let ended = runtime.block_on(start(config));
+    // Dropped, it would wait for threads that a slow disk or name server holds, beyond the deadline of the stop.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn start(config: Config) -> Result<(), serve::StartError> {

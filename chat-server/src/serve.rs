@@ -11,7 +11,7 @@ use axum::Router;
 use chat_core::{Chat, Limits, StoreError};
 use chat_transport_socketio::chat::{self, ChatSettings};
 use chat_transport_socketio::engine::{Origins, Settings};
-use chat_transport_socketio::{Recovery, SocketIo};
+use chat_transport_socketio::{Recovery, Server, SocketIo};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -24,8 +24,10 @@ use crate::{assets, health};
 const CLOSE_CONNECTION_WITHIN: Duration = Duration::from_secs(2);
 /// All connections together, a little more than one.
 const LEAVE_WITHIN: Duration = Duration::from_secs(3);
-/// The store's last commit may wait for a disk. With the above, less than the patience of supervisors (commonly 10 s or more).
-const CLOSE_STORE_WITHIN: Duration = Duration::from_secs(4);
+/// HTTP requests in progress; what is left of the whole is the store's, whose last commit may wait for a disk.
+const REQUESTS_WITHIN: Duration = Duration::from_secs(4);
+/// All of it, from the signal on. Less than the patience of supervisors (commonly 10 s or more), who kill what takes longer.
+const STOP_WITHIN: Duration = Duration::from_secs(8);
 /// Requests at once, as a multiple of those in a second.
 const BURST: NonZeroU32 = NonZeroU32::new(4).expect("not zero");
 
@@ -60,7 +62,7 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, StartErro
     })
 }
 
-/// Serves until `stop` completes, then lets go of clients, finishes posts and closes the store, within a bounded time.
+/// Serves until `stop` completes, then lets go of clients, finishes posts and closes the store, within [`STOP_WITHIN`].
 pub(crate) async fn run(
     listener: TcpListener,
     config: Config,
@@ -82,25 +84,27 @@ pub(crate) async fn run(
         stop.await;
         stopping.send_replace(true);
     });
-    let accepting = chat_transport_socketio::serve(listener, app, asked(stopped.clone()));
+    let http = Server::new().patience(REQUESTS_WITHIN);
+    let accepting = http.run(listener, app, asked(stopped.clone()));
     let leaving = async {
-        asked(stopped).await;
+        asked(stopped.clone()).await;
         if !io.shutdown(LEAVE_WITHIN).await {
             tracing::warn!("some clients did not leave in time; they are cut off");
         }
     };
-    tokio::join!(accepting, leaving);
-
-    let closed = tokio::time::timeout(CLOSE_STORE_WITHIN, async {
+    let serving = async {
+        tokio::join!(accepting, leaving);
         chat.shutdown().await;
         close.await;
-    });
-    match closed.await {
-        Ok(()) => tracing::info!("stopped"),
+    };
+    let overdue = async {
+        asked(stopped.clone()).await;
+        tokio::time::sleep(STOP_WITHIN).await;
+    };
+    tokio::select! {
+        () = serving => tracing::info!("stopped"),
         // Nothing acknowledged is in danger: what is not stored yet has not been answered.
-        Err(_) => {
-            tracing::warn!("stopped before the store had finished; posts under way were not acknowledged")
-        }
+        () = overdue => tracing::warn!("stopped before the store had finished; posts under way were not acknowledged"),
     }
     Ok(())
 }
