@@ -6,12 +6,11 @@ use std::vec;
 
 use bytes::Bytes;
 use chat_core::{Bookmark, Budget, Format, Joined, Published, Reader, RoomId, Run, Since, Step};
-use tokio::time::Instant;
 
 use super::identity::Identity;
 use super::places::{Mark, Places};
 use super::problem::Problem;
-use super::rate::{Rate, Spent};
+use super::rate::Spent;
 use super::wire;
 use crate::{Frame, Offer, Outlet, Pull, Source};
 
@@ -32,7 +31,7 @@ pub(super) struct Conversation {
     pub(super) protocol: Protocol,
     reader: Reader,
     places: Mutex<Places>,
-    spent: Mutex<Spent>,
+    pub(super) spent: Arc<Spent>,
     due: Mutex<Option<Due>>,
 }
 
@@ -50,10 +49,11 @@ impl Conversation {
         identity: Identity,
         protocol: Protocol,
         reader: Reader,
+        spent: Arc<Spent>,
         base: &[(RoomId, Mark)],
     ) -> Self {
         let places = Mutex::new(Places::new(base));
-        Self { identity, protocol, reader, places, spent: Mutex::default(), due: Mutex::default() }
+        Self { identity, protocol, reader, places, spent, due: Mutex::default() }
     }
 
     /// Joins a room, or moves to another place in it. When it returns, nothing of the old place follows, and nothing of the new one has
@@ -81,11 +81,6 @@ impl Conversation {
 
     pub(super) fn is_in(&self, room: &RoomId) -> bool {
         self.reader.is_in(room)
-    }
-
-    /// Counts one request, or says how long to wait with it.
-    pub(super) fn spend(&self, rate: Rate) -> Result<(), std::time::Duration> {
-        self.spent.lock().expect("nothing panics while it counts").take(rate, Instant::now())
     }
 
     fn forget(&self, room: &RoomId) {

@@ -28,8 +28,8 @@ pub(super) async fn handle(
             return;
         }
         // Nobody can be told to come later, so it waits.
-        service.turn(conversation).await;
-    } else if let Err(problem) = service.admit(conversation) {
+        service.turn(&conversation.spent).await;
+    } else if let Err(problem) = service.admit(&conversation.spent) {
         return answer(ack, &problem.to_reply());
     }
     let reply = service.in_time(request(service, conversation, event)).await;

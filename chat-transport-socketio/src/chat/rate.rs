@@ -1,6 +1,7 @@
 //! How many requests one connection may make: so many at once, so many a second. Pure; the time is an argument.
 
 use std::num::NonZeroU32;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -22,20 +23,21 @@ impl Rate {
 }
 
 /// What one connection has used of its [`Rate`].
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Spent {
     /// When it would be back at the pace; in the past for a connection that rests.
-    even_at: Option<Instant>,
+    even_at: Mutex<Option<Instant>>,
 }
 
 impl Spent {
     /// Uses one request, or says how long to wait for it. A refused one costs nothing.
-    pub(super) fn take(&mut self, rate: Rate, now: Instant) -> Result<(), Duration> {
-        let even_at = self.even_at.map_or(now, |even_at| even_at.max(now));
+    pub(super) fn take(&self, rate: Rate, now: Instant) -> Result<(), Duration> {
+        let mut kept = self.even_at.lock().expect("nothing panics while it counts");
+        let even_at = kept.map_or(now, |even_at| even_at.max(now));
         match (even_at - now).checked_sub(rate.ahead_max).filter(|wait| !wait.is_zero()) {
             Some(wait) => Err(wait),
             None => {
-                self.even_at = Some(even_at + rate.interval);
+                *kept = Some(even_at + rate.interval);
                 Ok(())
             }
         }
@@ -55,7 +57,7 @@ mod tests {
     #[test]
     fn a_burst_is_taken_at_once_and_then_the_pace_holds() {
         let (rate, now) = (rate(10, 3), Instant::now());
-        let mut spent = Spent::default();
+        let spent = Spent::default();
         for _ in 0..3 {
             assert_eq!(spent.take(rate, now), Ok(()));
         }
@@ -69,7 +71,7 @@ mod tests {
         #[test]
         fn no_schedule_gets_more_than_the_burst_and_the_pace(pauses in proptest::collection::vec(0..300_u64, 1..200)) {
             let (rate, start) = (rate(10, 5), Instant::now());
-            let mut spent = Spent::default();
+            let spent = Spent::default();
             let (mut now, mut taken) = (start, 0_u64);
             for pause in pauses {
                 now += Duration::from_millis(pause);
@@ -82,7 +84,7 @@ mod tests {
         #[test]
         fn who_waits_as_long_as_told_is_let_through(pauses in proptest::collection::vec(0..50_u64, 1..100)) {
             let rate = rate(10, 5);
-            let mut spent = Spent::default();
+            let spent = Spent::default();
             let mut now = Instant::now();
             for pause in pauses {
                 now += Duration::from_millis(pause);

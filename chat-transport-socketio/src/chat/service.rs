@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use chat_core::{Chat, RoomId, Since};
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 use super::auth::{Hello, Protocol as Spoken};
 use super::conversation::{Conversation, Entries, Protocol, place};
 use super::identity::{GuestKey, Identity};
 use super::places::{Base, Places};
 use super::problem::Problem;
-use super::rate::Rate;
+use super::rate::{Rate, Spent};
 use super::settings::ChatSettings;
 use super::{full, tutorial, wire};
 use crate::{Accept, Auth, Event, Refusal, Resumption, Socket};
@@ -38,13 +39,16 @@ impl Service {
         if socket.namespace() != wire::NAMESPACE {
             return Err(Refusal::permanent("the chat is in the namespace / alone"));
         }
-        self.begin(&socket, &auth).await.map_err(|problem| Refusal::Permanent {
+        let spent = socket.of_connection::<Spent>();
+        // It costs as much as a request, and cannot be refused for now: CONNECT_ERROR is final. So it waits.
+        self.turn(&spent).await;
+        self.begin(&socket, &auth, spent).await.map_err(|problem| Refusal::Permanent {
             message: problem.message.to_string(),
             data: Some(problem.to_json()),
         })
     }
 
-    async fn begin(&self, socket: &Socket, auth: &Auth) -> Result<Accept, Problem> {
+    async fn begin(&self, socket: &Socket, auth: &Auth, spent: Arc<Spent>) -> Result<Accept, Problem> {
         let hello = Hello::parse(auth.raw())?;
         let key = patiently(|| self.guest_key()).await?;
         let identity = Identity::of(&hello, key, socket.lineage());
@@ -78,7 +82,7 @@ impl Service {
         // Only who gets its session back also keeps its `pid`, and with it the base.
         let known = known.filter(|_| socket.recovered());
         let kept = known.as_ref().map_or(&[][..], |base| &base.rooms);
-        let conversation = Conversation::new(identity, protocol, reader, kept);
+        let conversation = Conversation::new(identity, protocol, reader, spent, kept);
         let mut places = Vec::new();
         for (room, since) in rooms {
             let join = || conversation.join(&room, since);
@@ -114,16 +118,16 @@ impl Service {
     }
 
     /// Waits for the client's turn.
-    pub(super) async fn turn(&self, conversation: &Conversation) {
+    pub(super) async fn turn(&self, spent: &Spent) {
         let Some(rate) = self.rate else { return };
-        while let Err(wait) = conversation.spend(rate) {
+        while let Err(wait) = spent.take(rate, Instant::now()) {
             tokio::time::sleep(wait).await;
         }
     }
 
     /// Counts a request, or refuses it for now.
-    pub(super) fn admit(&self, conversation: &Conversation) -> Result<(), Problem> {
-        match self.rate.map(|rate| conversation.spend(rate)) {
+    pub(super) fn admit(&self, spent: &Spent) -> Result<(), Problem> {
+        match self.rate.map(|rate| spent.take(rate, Instant::now())) {
             Some(Err(wait)) => Err(Problem::rate_limited(wait)),
             Some(Ok(())) | None => Ok(()),
         }

@@ -13,7 +13,7 @@ use chat_core::RoomId;
 pub struct ChatSettings {
     /// The room of connections that speak the tutorial's protocol.
     pub default_room: RoomId,
-    /// Requests of one connection in the long run; `None`: no limit.
+    /// Requests of one connection in the long run, its CONNECTs included; `None`: no limit.
     pub requests_per_second: Option<NonZeroU32>,
     /// Requests of one connection at once, after a rest: what a client that was offline sends when it is back.
     pub requests_burst: NonZeroU32,

@@ -1,5 +1,6 @@
 //! What waits to be written on one connection and is not pulled: acks, the protocol's own packets, and emits. Bounded in bytes.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -32,6 +33,8 @@ pub(crate) struct Outbox {
     /// There are wishes: spares most turns of the task the lock.
     wished: AtomicBool,
     waiting: Mutex<Waiting>,
+    /// What handlers keep with the connection, one value of a type.
+    kept: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
 }
 
 #[derive(Default)]
@@ -105,11 +108,22 @@ impl Outbox {
             acks: AtomicUsize::new(0),
             wished: AtomicBool::new(false),
             waiting: Mutex::default(),
+            kept: Mutex::default(),
         }
     }
 
-    /// Puts a packet of `owner` at the end.
-    /// It goes out when `change` is stored.
+    /// The value of that type that is kept with the connection; the first time its default.
+    pub(crate) fn kept<T: Any + Send + Sync + Default>(&self) -> Arc<T> {
+        let mut kept = self.kept.lock().expect("a default that panics takes the connection with it");
+        if let Some(value) = kept.iter().find_map(|value| value.clone().downcast().ok()) {
+            return value;
+        }
+        let value = Arc::new(T::default());
+        kept.push(value.clone());
+        value
+    }
+
+    /// Puts a packet of `owner` at the end. It goes out when `change` is stored.
     pub(crate) fn push(&self, owner: SocketId, frame: Frame, sort: Sort, change: u64) -> Result<(), Full> {
         let item = Item { owner, frame, sort, change };
         self.put(self.lock(), item, |waiting, item| waiting.items.push_back(item))

@@ -343,6 +343,12 @@ impl Socket {
         self.own().state.iter().find_map(|state| state.clone().downcast().ok())
     }
 
+    /// The value of that type that is kept with the whole connection; the first time it is asked for, its default. Unlike what is [`Self::set`],
+    /// it is there again when the client leaves the namespace and comes back, so that what is counted cannot be reset.
+    pub fn of_connection<T: Any + Send + Sync + Default>(&self) -> Arc<T> {
+        self.inner.outbox.kept()
+    }
+
     fn push_asking(&self, frame: Frame) -> Result<(), EmitError> {
         if self.is_cut() {
             return Err(EmitError::Closed);

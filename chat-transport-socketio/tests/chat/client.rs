@@ -25,8 +25,20 @@ pub(crate) struct Client {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Received {
-    Event { name: String, args: Vec<Value>, raw: String, attachments: Vec<Bytes> },
-    Ack { id: u64, args: Vec<Value>, raw: String, attachments: Vec<Bytes> },
+    Event {
+        name: String,
+        args: Vec<Value>,
+        raw: String,
+        attachments: Vec<Bytes>,
+    },
+    Ack {
+        id: u64,
+        args: Vec<Value>,
+        raw: String,
+        attachments: Vec<Bytes>,
+    },
+    /// CONNECT, once more: see [`Client::come_again`].
+    Connected,
 }
 
 /// How a connection attempt ended.
@@ -214,6 +226,12 @@ impl Client {
         }
     }
 
+    /// Leaves the namespace and enters it again on the same connection, without waiting for the answer.
+    pub(crate) async fn come_again(&mut self, auth: Value) {
+        self.write(Message::text("41")).await;
+        self.write(Message::text(format!("40{auth}"))).await;
+    }
+
     /// Leaves without a word.
     pub(crate) fn cut(self) {
         drop(self);
@@ -224,6 +242,10 @@ impl Client {
         let Some(message) = self.message().await else { return false };
         let text = message.to_text().unwrap();
         let (kind, mut rest) = text.split_at(2);
+        if kind == "40" {
+            self.received.push_back(Received::Connected);
+            return true;
+        }
         let mut count = 0;
         if let "45" | "46" = kind {
             let (digits, after) = rest.split_once('-').unwrap();

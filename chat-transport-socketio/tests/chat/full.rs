@@ -318,7 +318,8 @@ async fn requests_without_an_ack_take_effect_where_they_can_and_never_hurt() {
 #[tokio::test]
 async fn a_client_over_its_rate_is_told_when_to_come_again() {
     let backends = Backends::from_store(MemoryStore::new());
-    let server = Server::with(Chat::builder(backends), at_most(2, 5)).await;
+    let server = Server::with(Chat::builder(backends), at_most(2, 6)).await;
+    // Its CONNECT is one of them.
     let mut ada = Client::full(&server, json!({"lobby": 0})).await;
     let mut limited = None;
     for number in 0..6 {
@@ -341,6 +342,20 @@ async fn a_client_over_its_rate_is_told_when_to_come_again() {
     // Another connection has a rate of its own.
     let mut bob = Client::full(&server, json!({"lobby": 0})).await;
     posted(&mut bob, "lobby", "k").await;
+}
+
+#[tokio::test]
+async fn a_client_that_connects_again_on_its_connection_has_no_fresh_allowance() {
+    let backends = Backends::from_store(MemoryStore::new());
+    let server = Server::with(Chat::builder(backends), at_most(1, 4)).await;
+    let mut ada = Client::full(&server, json!({"lobby": 0})).await;
+    for number in 0..3 {
+        posted(&mut ada, "lobby", &format!("k-{number}")).await;
+    }
+    // All at once: nothing is earned between the CONNECT, which waits its turn, and the request.
+    ada.come_again(json!({"rooms": {"lobby": 0}})).await;
+    let request = ada.request("post", &[&post("lobby", "k-3", "x").to_string()], &[]).await;
+    assert_eq!(code(&ada.answer(request).await.0), ("rate_limited", true));
 }
 
 #[tokio::test]
