@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +13,15 @@ use crate::settings::{Given, Refused};
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A message sent again must be recognised for at least this long.
 const KEEP_KEYS_DAYS_MIN: u32 = 7;
+/// Each costs a little memory for as long as somebody is in it.
+const ROOMS_MAX: usize = 10_000;
+/// What a store takes, with something to spare.
+const PACKET_BYTES_MAX: usize = 50_000_000;
+/// Name and room and id of a message, which come in a packet with its content, at their longest.
+const AROUND_CONTENT_BYTES: usize = 2_000;
+/// The official client ends its connection at a packet with more, and does so again each time it comes back.
+const ATTACHMENTS_MAX: usize = 10;
+const SECONDS_MAX: u64 = 3_600;
 /// More than a lifetime; keeps every sum of times far from overflowing.
 const DAYS_MAX: u32 = 100_000;
 
@@ -24,6 +34,9 @@ pub(crate) struct Config {
     pub(crate) origins: Origins,
     pub(crate) requests_per_second: Option<NonZeroU32>,
     pub(crate) first_visit_max: Option<NonZeroU32>,
+    pub(crate) rooms_max: usize,
+    pub(crate) packet: Packet,
+    pub(crate) heartbeat: Heartbeat,
     pub(crate) keep: Keep,
     pub(crate) log: Log,
 }
@@ -40,6 +53,22 @@ pub(crate) enum StoreUrl {
 pub(crate) enum Origins {
     Any,
     Listed(Vec<String>),
+}
+
+/// What a client may send at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Packet {
+    /// More than [`Self::content_bytes`], by what comes around a message's content.
+    pub(crate) bytes: usize,
+    pub(crate) content_bytes: usize,
+    pub(crate) attachments: usize,
+}
+
+/// How a connection is found to be dead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Heartbeat {
+    pub(crate) interval: Duration,
+    pub(crate) timeout: Duration,
 }
 
 /// How long things are kept. `None`: for ever.
@@ -78,6 +107,12 @@ impl Config {
             origins: origins(given.read_all("origin", origin)?),
             requests_per_second: given.read("requests-per-second", NonZeroU32::new(50), limit)?,
             first_visit_max: given.read("first-visit", None, limit)?,
+            rooms_max: given.read("rooms", 100, within(1..=ROOMS_MAX))?,
+            packet: packet(&given)?,
+            heartbeat: Heartbeat {
+                interval: given.read("ping-interval", Duration::from_secs(25), seconds)?,
+                timeout: given.read("ping-timeout", Duration::from_secs(20), seconds)?,
+            },
             keep: Keep {
                 messages_max: given.read("keep-messages", None, limit)?,
                 age_max: given
@@ -137,6 +172,36 @@ fn store(text: &str) -> Result<StoreUrl, String> {
 fn limit(text: &str) -> Result<Option<NonZeroU32>, String> {
     let number: u32 = text.parse().map_err(|_| format!("write a whole number from 0 to {}", u32::MAX))?;
     Ok(NonZeroU32::new(number))
+}
+
+/// A number within `range`.
+fn within(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usize, String> {
+    move |text| match text.parse() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => Err(format!("write a whole number from {} to {}", range.start(), range.end())),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(number) if (1..=SECONDS_MAX).contains(&number) => Ok(Duration::from_secs(number)),
+        _ => Err(format!("write a whole number of seconds from 1 to {SECONDS_MAX}")),
+    }
+}
+
+fn packet(given: &Given) -> Result<Packet, Refused> {
+    let bytes = given.read("packet-bytes", 1_000_000, within(2 * AROUND_CONTENT_BYTES..=PACKET_BYTES_MAX))?;
+    let largest = bytes - AROUND_CONTENT_BYTES;
+    let content_bytes = given.read("content-bytes", 64 * 1024, within(1..=PACKET_BYTES_MAX))?;
+    if largest < content_bytes {
+        return Err(Refused::Setting(format!(
+            "content of {content_bytes} bytes does not fit into a packet of {bytes}: set content-bytes to {largest} or less, \
+             or packet-bytes to {} or more",
+            content_bytes + AROUND_CONTENT_BYTES
+        )));
+    }
+    let attachments = given.read("attachments", ATTACHMENTS_MAX, within(0..=ATTACHMENTS_MAX))?;
+    Ok(Packet { bytes, content_bytes, attachments })
 }
 
 fn days(text: &str, min: u32) -> Result<Option<NonZeroU32>, String> {
@@ -206,6 +271,8 @@ mod tests {
         assert_eq!(config.store, StoreUrl::default());
         assert_eq!(config.origins, Origins::Listed(Vec::new()));
         assert_eq!(config.requests_per_second, NonZeroU32::new(50));
+        assert_eq!(config.packet, Packet { bytes: 1_000_000, content_bytes: 65_536, attachments: 10 });
+        assert_eq!(config.rooms_max, 100);
         assert_eq!(config.keep, Keep { messages_max: None, age_max: None, keys: DAY * 7 });
         assert_eq!(config.log, Log { filter: "info".to_owned(), format: LogFormat::Text });
     }
@@ -267,6 +334,18 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_content_fits_into_the_largest_packet() {
+        let message = refused(&["--packet-bytes=50000"]);
+        assert!(
+            message.contains("set content-bytes to 48000 or less, or packet-bytes to 67536 or more"),
+            "{message}"
+        );
+        let config = read(&["--packet-bytes=50000", "--content-bytes=48000"]).unwrap();
+        assert_eq!((config.packet.bytes, config.packet.content_bytes), (50_000, 48_000));
+        assert!(read(&["--packet-bytes=67536"]).is_ok());
+    }
+
+    #[test]
     fn an_origin_is_taken_as_a_browser_names_it() {
         let config =
             read(&["--origin", "https://Example.org/", "--origin", "http://localhost:8080"]).unwrap();
@@ -287,6 +366,12 @@ mod tests {
             (["--requests-per-second", "-1"], "whole number"),
             (["--requests-per-second", "many"], "whole number"),
             (["--keep-days", "1.5"], "whole number of days"),
+            (["--rooms", "0"], "from 1 to 10000"),
+            (["--attachments", "11"], "from 0 to 10"),
+            (["--content-bytes", "64k"], "from 1 to 50000000"),
+            (["--packet-bytes", "1000"], "from 4000 to 50000000"),
+            (["--ping-interval", "0"], "seconds from 1 to 3600"),
+            (["--ping-timeout", "0.5"], "seconds from 1 to 3600"),
             (["--log", "loud=quiet=1"], "write error, warn, info"),
             (["--log-format", "xml"], "write text or json"),
             (["--public-url", "chat"], "such as https://chat.example.org"),

@@ -117,6 +117,8 @@ async fn asked(mut stopped: watch::Receiver<bool>) {
 fn limits(config: &Config) -> Limits {
     let mut limits = Limits::default();
     limits.first_visit_entries_max = config.first_visit_max.map(|entries| u64::from(entries.get()));
+    limits.rooms_per_reader_max = config.rooms_max;
+    limits.body_bytes_max = limits.body_bytes_max.max(config.packet.content_bytes);
     limits
 }
 
@@ -127,9 +129,21 @@ fn transport(config: &Config, address: SocketAddr, engine: &Chat, recovery: Reco
     if let Some(pace) = config.requests_per_second {
         events.requests_burst = pace.saturating_mul(BURST);
     }
+    events.content_bytes_max = config.packet.content_bytes;
     let namespace = chat::namespace(engine.clone(), events);
-    let settings = Settings::default().origins(origins).close_timeout(CLOSE_CONNECTION_WITHIN);
-    SocketIo::builder().settings(settings).recovery(recovery).namespace("/", namespace).build()
+    let settings = Settings::default()
+        .origins(origins)
+        .close_timeout(CLOSE_CONNECTION_WITHIN)
+        .max_payload(config.packet.bytes)
+        .ping_interval(config.heartbeat.interval)
+        .ping_timeout(config.heartbeat.timeout);
+    SocketIo::builder()
+        .settings(settings)
+        .recovery(recovery)
+        .packet_bytes_max(config.packet.bytes)
+        .attachments_max(config.packet.attachments)
+        .namespace("/", namespace)
+        .build()
 }
 
 /// Which pages may connect. What a request calls the server is only believed where that cannot be anybody's name for this machine, or

@@ -14,60 +14,80 @@ pub(crate) struct Setting {
     pub(crate) name: &'static str,
     value: &'static str,
     help: &'static str,
+    topic: &'static str,
     /// May be given several times; separated by commas in a variable, an array in the file.
     many: bool,
 }
 
-const fn one(name: &'static str, value: &'static str, help: &'static str) -> Setting {
-    Setting { name, value, help, many: false }
+const fn one(topic: &'static str, name: &'static str, value: &'static str, help: &'static str) -> Setting {
+    Setting { name, value, help, topic, many: false }
 }
 
-/// Every setting but `config`, which says where the file is.
+const PLACE: &str = "Where it is";
+const KEPT: &str = "What is kept";
+const LIMITS: &str = "Limits";
+const LOG: &str = "Log";
+
+/// Every setting but `config`, which says where the file is; in the order of `--help`, topic by topic.
 pub(crate) const SETTINGS: &[Setting] = &[
     one(
+        PLACE,
         "listen",
         "ADDR:PORT",
         "Where to listen; a port alone means this machine only [default: 127.0.0.1:3000]",
     ),
     one(
-        "store",
-        "URL",
-        "Where messages are kept: sqlite:PATH, or memory: for trying things out [default: sqlite:chat.db]",
-    ),
-    one(
+        PLACE,
         "public-url",
         "URL",
-        "The address people open, if a proxy stands in front of the server or it has a name; only pages of it (on loopback also of localhost) may connect then",
+        "The address people open, where it is not that of --listen; other names are not believed then",
     ),
     Setting {
         name: "origin",
         value: "ORIGIN",
         help: "Another site whose pages may connect, such as https://example.org; * for any. May be repeated",
+        topic: PLACE,
         many: true,
     },
     one(
+        KEPT,
+        "store",
+        "URL",
+        "Where messages are kept: sqlite:PATH, or memory: for trying things out [default: sqlite:chat.db]",
+    ),
+    one(KEPT, "keep-messages", "N", "Newest messages kept in each room; 0: all [default: 0]"),
+    one(KEPT, "keep-days", "DAYS", "Days for which messages are kept; 0: for ever [default: 0]"),
+    one(
+        KEPT,
+        "keep-keys-days",
+        "DAYS",
+        "Days for which a repeat of a message that is no longer kept is known; 7 or more [default: 7]",
+    ),
+    one(
+        LIMITS,
         "requests-per-second",
         "N",
         "Requests a connection may make, in bursts of four times as many; 0: no limit [default: 50]",
     ),
     one(
+        LIMITS,
         "first-visit",
         "N",
-        "Newest messages a simple client is sent on its first visit; 0: all [default: 0]",
+        "Newest messages that are sent to whoever begins at the start of a room; 0: all [default: 0]",
     ),
-    one("keep-messages", "N", "Newest messages kept in each room; 0: all [default: 0]"),
-    one("keep-days", "DAYS", "Days for which messages are kept; 0: for ever [default: 0]"),
+    one(LIMITS, "rooms", "N", "Rooms a connection may be in [default: 100]"),
+    one(LIMITS, "content-bytes", "BYTES", "The content of a message, attachments included [default: 65536]"),
+    one(LIMITS, "packet-bytes", "BYTES", "What a client may send at once [default: 1000000]"),
+    one(LIMITS, "attachments", "N", "Binary attachments of a message; 10 at most [default: 10]"),
+    one(LIMITS, "ping-interval", "SECONDS", "How often a client is asked whether it is there [default: 25]"),
+    one(LIMITS, "ping-timeout", "SECONDS", "How long its answer may take [default: 20]"),
     one(
-        "keep-keys-days",
-        "DAYS",
-        "Days for which a message sent again is recognised although it is no longer kept; at least 7 [default: 7]",
-    ),
-    one(
+        LOG,
         "log",
         "LEVEL",
-        "What is logged: error, warn, info, debug, trace, or a list such as info,chat_core=debug [default: info]",
+        "error, warn, info, debug, trace, or a list such as info,chat_core=debug [default: info]",
     ),
-    one("log-format", "text|json", "How log lines are written [default: text]"),
+    one(LOG, "log-format", "text|json", "How log lines are written [default: text]"),
 ];
 
 /// The values given for the settings, each with the place it was given in.
@@ -186,7 +206,8 @@ fn command() -> Command {
         .arg(argument("config", "FILE", "A TOML file with settings").action(ArgAction::Set));
     for setting in SETTINGS {
         let action = if setting.many { ArgAction::Append } else { ArgAction::Set };
-        command = command.arg(argument(setting.name, setting.value, setting.help).action(action));
+        let argument = argument(setting.name, setting.value, setting.help);
+        command = command.arg(argument.help_heading(setting.topic).action(action));
     }
     command
 }

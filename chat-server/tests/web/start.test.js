@@ -11,7 +11,7 @@ import { test } from 'node:test';
 
 import { FullClient } from './support/full.js';
 import { binary, freePort, startServer, withoutSettings } from './support/server.js';
-import { until } from './support/until.js';
+import { until, within } from './support/until.js';
 
 function folder(t) {
   const path = mkdtempSync(join(tmpdir(), 'chat-start-test-'));
@@ -92,6 +92,8 @@ test('--help tells every option and ends well', (t) => {
   const { code, out } = run(t, ['--help']);
   assert.equal(code, 0);
   for (const option of ['--listen', '--store', '--config', '--requests-per-second', 'CHAT_LISTEN']) assert.ok(out.includes(option), option);
+  const long = out.split('\n').filter((line) => line.length > 130);
+  assert.deepEqual(long, [], 'it fits onto a screen');
 });
 
 test('the page, the official client and the health of the server are there', async (t) => {
@@ -125,6 +127,33 @@ test('another site\'s pages are refused, configured ones are not', async (t) => 
   assert.equal(friend.status, 200);
   assert.equal(friend.headers.get('access-control-allow-origin'), 'https://friend.example');
   assert.equal((await handshake('https://stranger.example')).status, 403);
+});
+
+test('the limits of the protocol are settings, by flag, variable and file', async (t) => {
+  const cwd = folder(t);
+  writeFileSync(join(cwd, 'chat.toml'), 'rooms = 2\nattachments = 1\n');
+  const env = { CHAT_CONTENT_BYTES: '100' };
+  const args = ['--packet-bytes', '5000', '--ping-interval', '7', '--ping-timeout', '3', '--config', join(cwd, 'chat.toml')];
+  const server = await startServer(t, { store: 'memory:', args, env });
+  const handshake = await (await fetch(`${server.url}/socket.io/?EIO=4&transport=polling`)).text();
+  const { pingInterval, pingTimeout, maxPayload } = JSON.parse(handshake.slice(1));
+  assert.deepEqual({ pingInterval, pingTimeout, maxPayload }, { pingInterval: 7_000, pingTimeout: 3_000, maxPayload: 5_000 });
+
+  const client = new FullClient(t, server.url, { reconnection: false });
+  await client.connected();
+  for (const room of ['one', 'two']) assert.equal((await client.join(room)).ok, true);
+  assert.equal((await client.join('three')).error?.code, 'bad_request');
+  assert.equal((await client.post('fits', 'x'.repeat(98), 'one')).ok, true);
+  assert.equal((await client.post('does not', 'x'.repeat(99), 'one')).error?.code, 'too_large');
+  const bytes = Buffer.from([1]);
+  assert.equal((await client.post('one attachment', bytes, 'one')).ok, true);
+  for (const tooMuch of [[bytes, bytes], 'x'.repeat(5_000)]) {
+    const other = new FullClient(t, server.url, { reconnection: false, transports: ['websocket'] });
+    await other.connected();
+    const gone = once(other.socket, 'disconnect');
+    other.socket.emit('post', { room: 'one', id: 'too much', content: tooMuch });
+    await within(gone, 'the server gives up on it');
+  }
 });
 
 /** A handshake from a page of `origin` that calls the server `host`: `fetch` does not let the second be chosen. */

@@ -23,7 +23,7 @@ export function binary() {
 
 /**
  * Starts a server and waits until it is ready. It ends with the test `t`, and its folder goes with it.
- * `options`: `args`, more flags; `store`, its URL; `listen`, its address; `wrap`, a function that may put another command around the server's.
+ * `options`: `args`, more flags; `store`, its URL; `listen`, its address; `env`, more variables; `wrap`, a function that may put another command around the server's.
  */
 export async function startServer(t, options = {}) {
   const server = new ServerProcess(options);
@@ -75,11 +75,11 @@ class ServerProcess {
   /** Starts it without waiting. */
   async launch() {
     this.#port ??= await freePort();
-    const { args = [], store = `sqlite:${this.database}`, listen = '127.0.0.1', wrap = (command) => command } = this.#options;
+    const { args = [], env = {}, store = `sqlite:${this.database}`, listen = '127.0.0.1', wrap = (command) => command } = this.#options;
     // The tests are the load: only the tests of the limit itself want it.
     const flags = ['--listen', `${listen}:${this.#port}`, '--store', store, '--requests-per-second', '0', ...args];
     const [command, ...rest] = wrap([binary(), ...flags]);
-    this.#child = spawn(command, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: withoutSettings(), cwd: this.folder });
+    this.#child = spawn(command, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...withoutSettings(), ...env }, cwd: this.folder });
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream.on('data', (bytes) => { this.output = (this.output + bytes).slice(-100_000); });
     }
