@@ -11,23 +11,6 @@ export function randomId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-/**
- * The secret that makes this browser the same guest on every connection. The server shows others a digest of it only.
- * Without a storage that works, it lasts as long as the page.
- */
-export function guestSecret(storage) {
-  const key = 'chat.guest';
-  try {
-    const kept = storage.getItem(key);
-    if (kept && kept.length >= 16 && kept.length <= 128) return kept;
-    const made = randomId() + randomId();
-    storage.setItem(key, made);
-    return storage.getItem(key);
-  } catch {
-    return randomId() + randomId();
-  }
-}
-
 /** A draft: `{id, content, written, failed}`; `failed` is the error `{code, message}` it was refused with, or null while it waits. */
 export class Outbox {
   #storage;

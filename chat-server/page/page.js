@@ -1,8 +1,9 @@
 // The chat page: ties the form, the list, the outbox and the connection together.
 
 import { Connection } from './connection.js';
+import { guestSecret } from './guest.js';
 import { List, textOf } from './list.js';
-import { guestSecret, Outbox } from './outbox.js';
+import { Outbox } from './outbox.js';
 
 const ROOM = 'general';
 const CLIENT = '/socket.io/socket.io.js';
@@ -33,11 +34,16 @@ input.addEventListener('input', keepTyping);
 byId('form').addEventListener('submit', submit);
 addEventListener('storage', followOtherTabs);
 
-if (typeof io === 'function') {
+if (typeof io === 'function') begin();
+else explainMissingClient();
+warnIfNotDurable();
+
+/** What is written meanwhile waits in the outbox. */
+async function begin() {
   connection = new Connection({
     io,
     room: ROOM,
-    guest: guestSecret(local),
+    guest: await guestSecret(local),
     outbox,
     tell: {
       state: showState,
@@ -48,10 +54,7 @@ if (typeof io === 'function') {
       refused: (draft) => list.redraw(draft),
     },
   });
-} else {
-  explainMissingClient();
 }
-warnIfNotDurable();
 
 function submit(event) {
   event.preventDefault();

@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { guestSecret, Outbox, randomId } from '../../page/outbox.js';
+import { guestSecret } from '../../page/guest.js';
+import { Outbox, randomId } from '../../page/outbox.js';
 import { Timeline } from '../../page/timeline.js';
 
 /** A browser's storage; `full` makes it refuse to keep more. */
@@ -119,12 +120,21 @@ test('damaged entries in the storage are left alone', () => {
   assert.equal(storage.length, 5);
 });
 
-test('a browser is the same guest on every visit', () => {
+test('a browser is the same guest on every visit', async () => {
   const storage = new Storage();
-  const secret = guestSecret(storage);
+  const secret = await guestSecret(storage);
   assert.ok(secret.length >= 32 && secret.length <= 128);
-  assert.equal(guestSecret(storage), secret);
-  assert.notEqual(guestSecret(new Storage()), secret);
+  assert.equal(await guestSecret(storage), secret);
+  assert.notEqual(await guestSecret(new Storage()), secret);
+});
+
+test('a kept secret that the server would refuse is replaced', async () => {
+  const storage = new Storage();
+  // Sixteen halves of eight characters.
+  storage.setItem('chat.guest', '😀'.repeat(8));
+  const secret = await guestSecret(storage);
+  assert.ok(secret.length >= 32, secret);
+  assert.equal(storage.getItem('chat.guest'), secret);
 });
 
 const at = (offset) => ({ offset, pos: `p${offset}` });

@@ -172,6 +172,30 @@ test('two tabs of one person keep their outboxes apart and deliver both', async 
   }
 });
 
+test('two tabs that are opened at one moment on a first visit are one person', async (t) => {
+  const server = await startServer(t);
+  const browser = await startBrowser(t);
+  const { profile } = await newUser(browser);
+  // Each tab sees of the storage what it has put there itself: what another does is only seen later.
+  await profile.addInitScript(() => {
+    const { getItem, setItem } = Storage.prototype;
+    const own = new Set();
+    Storage.prototype.getItem = function (key) { return own.has(key) ? getItem.call(this, key) : null; };
+    Storage.prototype.setItem = function (key, value) { own.add(key); setItem.call(this, key, value); };
+  });
+  const secrets = [];
+  const tabs = [await profile.newPage(), await profile.newPage()];
+  for (const tab of tabs) {
+    tab.on('websocket', (socket) => socket.on('framesent', ({ payload }) => {
+      if (String(payload).startsWith('40')) secrets.push(JSON.parse(payload.slice(2)).guest);
+    }));
+  }
+  await Promise.all(tabs.map((tab) => tab.goto(server.url)));
+  for (const tab of tabs) await isIn(tab, 'online');
+  assert.equal(secrets.length, 2);
+  assert.equal(secrets[0], secrets[1]);
+});
+
 test('a tab that was closed with unsent text: another tab of that person sends it', async (t) => {
   const server = await startServer(t);
   const browser = await startBrowser(t);
