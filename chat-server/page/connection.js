@@ -23,6 +23,8 @@ export class Connection {
   /** Counts connections, so that work begun on an earlier one ends. */
   #life = 0;
   #joined = false;
+  /** The server has refused this page for good. */
+  #over = false;
   #sending = false;
   /** The newest offset there was when this connection began, until it is reached. */
   #goal = undefined;
@@ -62,7 +64,7 @@ export class Connection {
 
   /** Connects now instead of after the rest of the pause between two attempts. */
   hurry() {
-    if (this.#socket.connected) return;
+    if (this.#over || this.#socket.connected) return;
     this.#socket.disconnect().connect();
   }
 
@@ -174,6 +176,7 @@ export class Connection {
   }
 
   #disconnected(reason) {
+    if (this.#over) return;
     this.#begin();
     if (reason === 'io server disconnect') this.#refused('The server ended the connection.');
     else this.#tell.state('offline');
@@ -185,8 +188,11 @@ export class Connection {
     else this.#refused(error.message);
   }
 
+  /** Ends it: what the server refuses for good is not asked for again before the page is loaded anew. */
   #refused(message) {
+    this.#over = true;
     this.#begin();
+    this.#socket.disconnect();
     this.#tell.state('refused', message);
   }
 

@@ -120,7 +120,7 @@ function showState(name, detail) {
     refused: () => 'Not connected',
   }[name]();
   if (name === 'online') list.settled();
-  if (name === 'refused') warn(`The server refused this connection: ${detail} Reload the page to try again.`);
+  if (name === 'refused') warn(`The server refused this connection: ${detail.replace(/\.$/, '')}. Reload the page to try again.`);
 }
 
 /** The text being typed survives a reload of its tab. */

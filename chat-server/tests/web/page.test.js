@@ -275,6 +275,48 @@ test('without the official client the page says what to do', async (t) => {
   await until(async () => (await page.textContent('#warning')) === 'Install npm and build again.', 'it says so');
 });
 
+/** A server of the test's own that counts the connections of `page`, and answers what it is sent by `answer(packet, send)`. */
+async function pretend(page, answer) {
+  const connections = [];
+  await page.routeWebSocket(/socket\.io/, (socket) => {
+    connections.push(socket);
+    socket.onMessage((packet) => answer(packet, (text) => socket.send(text)));
+    socket.send('0{"sid":"pretended","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}');
+  });
+  return connections;
+}
+
+/** What brings a page back at once that waits to connect again. */
+const networkIsBack = (page) => page.evaluate(async () => {
+  dispatchEvent(new Event('online'));
+  document.dispatchEvent(new Event('visibilitychange', { bubbles: true }));
+  await fetch('/healthz');
+});
+
+test('a page that was refused for good says so, and does not ask again by itself', async (t) => {
+  const server = await startServer(t);
+  const browser = await startBrowser(t);
+  const { profile } = await newUser(browser);
+  const refusals = {
+    'at CONNECT': (packet, send) => { if (packet.startsWith('40')) send('44{"message":"you are banned"}'); },
+    'at the door of the room': (packet, send) => {
+      if (packet.startsWith('40')) send('40{"sid":"pretended"}');
+      const [, id] = /^42(\d+)\["join"/.exec(packet) ?? [];
+      if (id) send(`43${id}[{"ok":false,"error":{"code":"forbidden","message":"you are banned","retryable":false}}]`);
+    },
+  };
+  for (const [where, answer] of Object.entries(refusals)) {
+    const page = await profile.newPage();
+    const connections = await pretend(page, answer);
+    await page.goto(server.url);
+    await isIn(page, 'refused');
+    await networkIsBack(page);
+    assert.equal(connections.length, 1, where);
+    assert.equal(await state(page), 'refused', where);
+    assert.equal(await page.textContent('#warning'), 'The server refused this connection: you are banned. Reload the page to try again.');
+  }
+});
+
 test('the page can be used by keyboard and read by a screen reader', async (t) => {
   const server = await startServer(t);
   const browser = await startBrowser(t);
