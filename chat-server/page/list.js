@@ -60,7 +60,7 @@ export class List {
     item.classList.toggle('own', mine);
     item.classList.toggle('goes-on', goesOn);
     if (!goesOn) item.append(byline(message, at, mine));
-    item.append(bubble(message.content, at));
+    item.append(message.redacted ? gap(at) : bubble(message.content, at));
     this.#insert(item);
     this.#previous = { day, author, at: message.at };
     this.#trim();
@@ -204,6 +204,14 @@ function byline(message, at, mine) {
 function bubble(content, at) {
   const item = element('p', 'text');
   item.textContent = textOf(content);
+  item.title = at.toLocaleString();
+  return item;
+}
+
+/** What stands where a message was removed; its place in the room remains. */
+function gap(at) {
+  const item = element('p', 'text removed');
+  item.textContent = 'Message removed';
   item.title = at.toLocaleString();
   return item;
 }

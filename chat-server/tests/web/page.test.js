@@ -275,6 +275,25 @@ test('without the official client the page says what to do', async (t) => {
   await until(async () => (await page.textContent('#warning')) === 'Install npm and build again.', 'it says so');
 });
 
+test('a message that was removed says so in its place', async (t) => {
+  const server = await startServer(t);
+  const browser = await startBrowser(t);
+  const { profile } = await newUser(browser);
+  const page = await profile.newPage();
+  // Nobody can remove anything over the wire yet: what the server sends for a removed message is put in on the way.
+  await page.routeWebSocket(/socket\.io/, (socket) => {
+    const upstream = socket.connectToServer();
+    upstream.onMessage((packet) => socket.send(packet.replace('"content":{"text":"regretted"}', '"content":null,"redacted":true')));
+  });
+  const writer = new FullClient(t, server.url);
+  await writer.connected();
+  await writer.join();
+  for (const [key, text] of Object.entries({ one: 'regretted', two: 'kept' })) assert.equal((await writer.post(key, { text })).ok, true);
+  await page.goto(server.url);
+  await shows(page, ['Message removed', 'kept']);
+  assert.equal(await page.$$eval('#messages .removed', ({ length }) => length), 1);
+});
+
 /** A server of the test's own that counts the connections of `page`, and answers what it is sent by `answer(packet, send)`. */
 async function pretend(page, answer) {
   const connections = [];
