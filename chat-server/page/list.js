@@ -6,6 +6,9 @@
 const LINES_MAX = 2_000;
 const NEAR_BOTTOM_PX = 80;
 
+/** In the words of those who write; the server's are for developers. */
+const REASONS = { too_large: 'it is too long.', forbidden: 'you may not write here.' };
+
 const dayFormat = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long' });
 const timeFormat = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
 
@@ -35,8 +38,9 @@ export class List {
     this.#actions = actions;
     scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
     newest.addEventListener('click', () => this.follow());
-    // A keyboard that opens on a phone, or a turned phone, must not hide the newest line.
-    new ResizeObserver(() => this.#following && this.follow()).observe(scroller);
+    // A keyboard that opens on a phone, a turned phone, or words that appear below a draft must not hide the newest line.
+    const sizes = new ResizeObserver(() => this.#following && this.follow());
+    for (const sized of [scroller, list]) sizes.observe(sized);
   }
 
   /** Shows the room's next message. Returns its author's id if it is one of this page's own. */
@@ -129,7 +133,7 @@ export class List {
     const fate = item.querySelector('.fate');
     item.classList.toggle('waiting', draft.failed === null);
     item.classList.toggle('failed', draft.failed !== null);
-    fate.textContent = draft.failed === null ? 'Waiting to be sent' : `Not sent: ${draft.failed.message}`;
+    fate.textContent = draft.failed === null ? 'Waiting to be sent' : `Not sent: ${REASONS[draft.failed.code] ?? draft.failed.message}`;
     if (draft.failed === null) return;
     fate.append(
       button('Try again', () => this.#actions.retry(draft.id)),
@@ -186,7 +190,12 @@ export class List {
 export function textOf(content) {
   if (typeof content === 'string') return content;
   if (typeof content?.text === 'string') return content.text;
-  return JSON.stringify(content) ?? '';
+  if (content instanceof ArrayBuffer) return inBytes(content);
+  return JSON.stringify(content, (_, value) => (value instanceof ArrayBuffer ? inBytes(value) : value)) ?? '';
+}
+
+function inBytes(attachment) {
+  return `(${attachment.byteLength} bytes)`;
 }
 
 function byline(message, at, mine) {

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { guestSecret } from '../../page/guest.js';
+import { textOf } from '../../page/list.js';
 import { Outbox, randomId } from '../../page/outbox.js';
 import { Timeline } from '../../page/timeline.js';
 
@@ -135,6 +136,13 @@ test('a kept secret that the server would refuse is replaced', async () => {
   const secret = await guestSecret(storage);
   assert.ok(secret.length >= 32, secret);
   assert.equal(storage.getItem('chat.guest'), secret);
+});
+
+test('content that is no text is shown as what it is', () => {
+  const bytes = new Uint8Array([1, 2, 3]).buffer;
+  for (const [content, shown] of [['plain', 'plain'], [{ text: 'hi', more: 1 }, 'hi'], [42, '42'], [bytes, '(3 bytes)'], [{ file: bytes }, '{"file":"(3 bytes)"}']]) {
+    assert.equal(textOf(content), shown);
+  }
 });
 
 const at = (offset) => ({ offset, pos: `p${offset}` });

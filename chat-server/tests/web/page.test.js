@@ -218,12 +218,37 @@ test('a refused message says why, and can be edited and sent', async (t) => {
   await isIn(ada.page, 'online');
   await say(ada.page, 'x'.repeat(70_000));
   await ada.page.waitForSelector('#messages .failed');
-  assert.match(await ada.page.textContent('#messages .failed .fate'), /^Not sent: .+/);
+  assert.match(await ada.page.textContent('#messages .failed .fate'), /^Not sent: it is too long\./);
   await ada.page.reload();
   await ada.page.click('#messages .failed button:has-text("Edit")');
   assert.equal((await ada.page.inputValue('#input')).length, 70_000);
   await say(ada.page, 'shorter');
   await shows(ada.page, ['shorter']);
+});
+
+test('what is said about a draft, and when a message came, can be read whole on a phone', async (t) => {
+  const server = await startServer(t);
+  const browser = await startBrowser(t);
+  const ada = await visit(browser, server, { viewport: { width: 360, height: 640 }, colorScheme: 'dark' });
+  await isIn(ada.page, 'online');
+  const writer = new FullClient(t, server.url, { name: 'Maximiliane-Annegret von und zu Hohenstein-Wolfsburg' });
+  await writer.connected();
+  await writer.join();
+  for (let number = 1; number <= 20; number += 1) await writer.post(`${number}`, { text: `message ${number}` });
+  await until(async () => (await settled(ada.page)).length === 20, 'all have come');
+  const [time, line] = await ada.page.$eval('.byline time', (item) => [item.offsetHeight, parseFloat(getComputedStyle(item).lineHeight)]);
+  assert.ok(time < 1.5 * line, `the time has one line: ${time} px, a line has ${line}`);
+  await ada.profile.setOffline(true);
+  await isIn(ada.page, 'offline');
+  await say(ada.page, 'from the tunnel');
+  const whole = () => ada.page.evaluate(() => {
+    const fate = document.querySelector('.waiting .fate');
+    const { height, bottom } = fate.getBoundingClientRect();
+    const hasAppeared = height > 0 && fate.getAnimations().length === 0;
+    return hasAppeared && bottom <= document.getElementById('scroller').getBoundingClientRect().bottom;
+  });
+  await until(whole, 'it says that it waits');
+  await picture(ada.page, 'offline-dark-phone');
 });
 
 test('a first visit shows the newest hundred messages', async (t) => {
