@@ -12,6 +12,7 @@ mod logging;
 mod serve;
 mod settings;
 mod stop;
+mod writes;
 
 use std::process::ExitCode;
 

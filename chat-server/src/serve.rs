@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::backend::{self, OpenError, Opened};
 use crate::config::{self, Config, StoreUrl};
+use crate::writes::Writes;
 use crate::{assets, health};
 
 /// What a connection may take to hand out its last answers. A long-polling client that is between two requests cannot be told: this is then
@@ -69,13 +70,14 @@ pub(crate) async fn run(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), StartError> {
     let Opened { backends, close } = backend::open(&config.store, &config.keep).await?;
+    let (backends, writes) = Writes::watch(backends);
     let chat = Chat::builder(backends).limits(limits(&config)).start().await?;
     let address = listener.local_addr().unwrap_or(config.listen);
     let io = transport(&config, address, &chat, chat::recovery(&chat).await?);
     let app = Router::new()
         .nest_service("/socket.io", io.router())
         .merge(assets::router())
-        .merge(health::router(chat.clone()));
+        .merge(health::router(chat.clone(), writes));
     announce(address, &config);
 
     // Both must hear it: the accept loop, and the connections that have left it by becoming WebSockets.

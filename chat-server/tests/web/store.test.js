@@ -89,9 +89,13 @@ test('while the disk is full nothing is acknowledged, and nothing acknowledged i
   }
   assert.equal(refused.reply.error.retryable, true, JSON.stringify(refused.reply));
   assert.ok(acknowledged.length > 10, 'there was space at first');
+  const full = await fetch(`${server.url}/readyz`);
+  assert.equal(full.status, 503);
+  assert.match(await full.text(), /takes no messages/);
 
   execFileSync('prlimit', ['--pid', String(server.pid), '--fsize=unlimited:unlimited']);
   assert.equal((await within(client.postForSure(refused.id, refused.content), 'it is stored', 60_000)).ok, true);
+  assert.equal((await fetch(`${server.url}/readyz`)).status, 200);
   await server.kill();
   await server.start();
   const reader = new FullClient(t, server.url, { rooms: { general: 0 } });
