@@ -1,9 +1,9 @@
 // The checker itself: it finds each kind of breach in a history made by hand, and nothing in a good one.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 
 import { breaches } from './support/checker.js';
+import { test } from './support/test.js';
 
 /** A history that keeps every promise; `spoil` may damage it. */
 function history(spoil = () => {}) {

@@ -3,13 +3,13 @@
 //   CHAT_KILLS=200 CHAT_SEED=7 node --test kills.test.js
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 
 import { breaches } from './support/checker.js';
 import { FullClient } from './support/full.js';
 import { seeded } from './support/random.js';
 import { startServer } from './support/server.js';
+import { test } from './support/test.js';
 import { tutorialClient } from './support/tutorial.js';
 import { until } from './support/until.js';
 import { fullReader, tutorialReader } from './support/wire.js';

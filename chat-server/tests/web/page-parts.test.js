@@ -1,12 +1,13 @@
 // The parts of the page that decide, without a page: the outbox and the timeline.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 
 import { guestSecret } from '../../page/guest.js';
 import { textOf } from '../../page/list.js';
 import { Outbox, randomId } from '../../page/outbox.js';
 import { Timeline } from '../../page/timeline.js';
+
+import { test } from './support/test.js';
 
 /** A browser's storage; `full` makes it refuse to keep more. */
 class Storage {

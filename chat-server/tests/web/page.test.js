@@ -4,11 +4,11 @@
 
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { test } from 'node:test';
 
 import { newUser, startBrowser } from './support/browser.js';
 import { FullClient } from './support/full.js';
 import { startServer } from './support/server.js';
+import { test } from './support/test.js';
 import { until } from './support/until.js';
 
 /** A user at the page. */

@@ -7,10 +7,10 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
 
 import { FullClient } from './support/full.js';
 import { binary, freePort, startServer, withoutSettings } from './support/server.js';
+import { test } from './support/test.js';
 import { until, within } from './support/until.js';
 
 function folder(t) {

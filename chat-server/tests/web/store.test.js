@@ -5,11 +5,11 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { test } from 'node:test';
 
 import { atEnd } from './support/cleanup.js';
 import { FullClient } from './support/full.js';
 import { startServer } from './support/server.js';
+import { test } from './support/test.js';
 import { tutorialClient } from './support/tutorial.js';
 import { until, within } from './support/until.js';
 

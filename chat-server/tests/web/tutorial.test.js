@@ -1,10 +1,10 @@
 // The tutorial's steps, with the tutorial's own client: nobody can tell this server from the tutorial's.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 
 import { newUser, startBrowser } from './support/browser.js';
 import { startServer } from './support/server.js';
+import { test } from './support/test.js';
 import { TUTORIAL_PAGE, tutorialClient } from './support/tutorial.js';
 import { until, within } from './support/until.js';
 
