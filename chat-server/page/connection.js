@@ -77,19 +77,22 @@ export class Connection {
     this.#enter(this.#life);
   }
 
-  async #enter(life) {
+  async #enter(life, inside = this.#timeline.position !== undefined) {
     const after = this.#timeline.position;
-    let inside = after !== undefined;
     while (life === this.#life) {
-      // A connection that named its position is in the room already; then only the newest offset is asked for, so that the page can
-      // say that it is catching up.
+      // A connection that named its position is in the room already. Then only the newest message is asked for, so that the page can say
+      // that it is catching up: the head of the room may be something that no message is sent for.
       const reply = inside
         ? await this.#ask('history', { room: this.#room, limit: 1 })
         : await this.#ask('join', { room: this.#room, ...(after === undefined ? { last: FIRST_VISIT } : { after }) });
       if (life !== this.#life) return;
       if (reply?.ok) {
+        if (!inside) {
+          inside = true;
+          continue;
+        }
         this.#joined = true;
-        this.#goal = reply.head;
+        this.#goal = reply.messages.at(-1)?.offset ?? 0;
         this.#progress();
         this.send();
         return;
@@ -153,9 +156,9 @@ export class Connection {
   #lost(lost) {
     if (lost.room !== this.#room) return;
     this.#timeline.restart();
-    this.#goal = lost.head;
     this.#tell.lost(lost);
-    this.#progress();
+    // While it connects, it finds out by itself how far there is to go.
+    if (this.#joined) this.#enter(this.#life, true);
   }
 
   #settle(draft, offset) {

@@ -337,6 +337,26 @@ const networkIsBack = (page) => page.evaluate(async () => {
   await fetch('/healthz');
 });
 
+test('a page is online when it has the newest message, also if the room has entries behind it that are none', async (t) => {
+  const server = await startServer(t);
+  const browser = await startBrowser(t);
+  const { profile } = await newUser(browser);
+  const page = await profile.newPage();
+  const message = JSON.stringify({ room: 'general', offset: 2, pos: 'p', id: 'k', from: { id: 'guest:a', name: 'Ada' }, content: { text: 'hi' }, at: 1 });
+  await pretend(page, (packet, send) => {
+    if (packet.startsWith('40')) send('40{"sid":"pretended"}');
+    const [, id, request] = /^42(\d+)\["(join|history)"/.exec(packet) ?? [];
+    if (request === 'join') {
+      send(`43${id}[{"ok":true,"pos":"o","oldest":1,"head":3}]`);
+      send(`42["message",${message}]`);
+    }
+    if (request === 'history') send(`43${id}[{"ok":true,"messages":[${message}],"oldest":1,"head":3}]`);
+  });
+  await page.goto(server.url);
+  await isIn(page, 'online');
+  await shows(page, ['hi']);
+});
+
 test('a page that was refused for good says so, and does not ask again by itself', async (t) => {
   const server = await startServer(t);
   const browser = await startBrowser(t);

@@ -1,6 +1,6 @@
 //! The full protocol: join, leave, post, and what comes from the server.
 
-use chat_core::{Backends, Chat, MemoryStore};
+use chat_core::{Author, Backends, Body, Chat, DisplayName, Draft, Kind, MemoryStore, MessageKey, UserId};
 use serde_json::{Value, json};
 
 use crate::client::{Client, Received};
@@ -356,6 +356,30 @@ async fn a_client_that_connects_again_on_its_connection_has_no_fresh_allowance()
     ada.come_again(json!({"rooms": {"lobby": 0}})).await;
     let request = ada.request("post", &[&post("lobby", "k-3", "x").to_string()], &[]).await;
     assert_eq!(code(&ada.answer(request).await.0), ("rate_limited", true));
+}
+
+#[tokio::test]
+async fn an_entry_that_is_no_message_has_an_offset_and_is_not_sent() {
+    let server = Server::start().await;
+    let mut ada = Client::full(&server, json!({"lobby": 0})).await;
+    posted(&mut ada, "lobby", "k-1").await;
+    let author = Author { id: UserId::new("app").unwrap(), name: DisplayName::new("App").unwrap() };
+    let key = MessageKey::new("fact").unwrap();
+    server.post("lobby", Draft { kind: Kind::Fact, author, key, body: Body::text("1") }).await;
+    posted(&mut ada, "lobby", "k-3").await;
+    let mut bob = Client::full(&server, json!({"lobby": 1})).await;
+    assert_eq!(ada.expect("message").await["offset"], 1);
+    for client in [&mut ada, &mut bob] {
+        assert_eq!(client.expect("message").await["offset"], 3);
+    }
+    let page = bob.ask("history", json!({"room": "lobby", "limit": 2})).await;
+    let offsets: Vec<_> =
+        page["messages"].as_array().unwrap().iter().map(|message| &message["offset"]).collect();
+    assert_eq!(offsets, [1, 3]);
+    server.end("lobby").await;
+    for client in [&mut ada, &mut bob] {
+        assert_eq!(client.rest().await, []);
+    }
 }
 
 #[tokio::test]
