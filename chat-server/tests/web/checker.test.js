@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 
 import { breaches } from './support/checker.js';
-import { test } from './support/test.js';
+import { test } from './support/testing.js';
 
 /** A history that keeps every promise; `spoil` may damage it. */
 function history(spoil = () => {}) {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 
 import { FullClient } from './support/full.js';
 import { startServer } from './support/server.js';
-import { test } from './support/test.js';
+import { test } from './support/testing.js';
 import { tutorialClient } from './support/tutorial.js';
 import { until } from './support/until.js';
 

@@ -9,7 +9,7 @@ import { breaches } from './support/checker.js';
 import { FullClient } from './support/full.js';
 import { seeded } from './support/random.js';
 import { startServer } from './support/server.js';
-import { test } from './support/test.js';
+import { test } from './support/testing.js';
 import { tutorialClient } from './support/tutorial.js';
 import { until } from './support/until.js';
 import { fullReader, tutorialReader } from './support/wire.js';

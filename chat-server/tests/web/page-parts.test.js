@@ -7,7 +7,7 @@ import { textOf } from '../../page/list.js';
 import { Outbox, randomId } from '../../page/outbox.js';
 import { Timeline } from '../../page/timeline.js';
 
-import { test } from './support/test.js';
+import { test } from './support/testing.js';
 
 /** A browser's storage; `full` makes it refuse to keep more. */
 class Storage {

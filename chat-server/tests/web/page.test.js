@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { newUser, startBrowser } from './support/browser.js';
 import { FullClient } from './support/full.js';
 import { startServer } from './support/server.js';
-import { test } from './support/test.js';
+import { test } from './support/testing.js';
 import { until } from './support/until.js';
 
 /** A user at the page. */

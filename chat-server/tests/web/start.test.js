@@ -10,7 +10,7 @@ import { join } from 'node:path';
 
 import { FullClient } from './support/full.js';
 import { binary, freePort, startServer, withoutSettings } from './support/server.js';
-import { test } from './support/test.js';
+import { test } from './support/testing.js';
 import { until, within } from './support/until.js';
 
 function folder(t) {

@@ -9,7 +9,7 @@ import { connect } from 'node:net';
 import { atEnd } from './support/cleanup.js';
 import { FullClient } from './support/full.js';
 import { startServer } from './support/server.js';
-import { test } from './support/test.js';
+import { test } from './support/testing.js';
 import { tutorialClient } from './support/tutorial.js';
 import { until, within } from './support/until.js';
 

@@ -6,7 +6,7 @@ import { readFileSync, rmSync } from 'node:fs';
 
 import { FullClient } from './support/full.js';
 import { startServer } from './support/server.js';
-import { test } from './support/test.js';
+import { test } from './support/testing.js';
 import { tutorialClient } from './support/tutorial.js';
 import { until, within } from './support/until.js';
 

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 
 import { newUser, startBrowser } from './support/browser.js';
 import { startServer } from './support/server.js';
-import { test } from './support/test.js';
+import { test } from './support/testing.js';
 import { TUTORIAL_PAGE, tutorialClient } from './support/tutorial.js';
 import { until, within } from './support/until.js';
 
