@@ -24,10 +24,15 @@ pub(crate) enum OpenError {
     NotCompiledIn(std::path::PathBuf),
 }
 
-/// Opens the store at `url`. The memory store keeps everything as long as it lives, so `keep` does not concern it.
+/// Opens the store at `url`. The memory store keeps everything as long as it lives, which is told where `keep` says otherwise.
 pub(crate) async fn open(url: &StoreUrl, keep: &Keep) -> Result<Opened, OpenError> {
     match url {
         StoreUrl::Memory => {
+            if keep.messages_max.is_some() || keep.age_max.is_some() {
+                tracing::warn!(
+                    "keep-messages and keep-days have no effect: the memory store keeps everything until it stops"
+                );
+            }
             Ok(Opened { backends: Backends::from_store(MemoryStore::new()), close: Box::pin(async {}) })
         }
         #[cfg(feature = "sqlite")]

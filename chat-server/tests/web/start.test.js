@@ -96,6 +96,18 @@ test('--help tells every option and ends well', (t) => {
   assert.deepEqual(long, [], 'it fits onto a screen');
 });
 
+test('what is to be forgotten after a while is not silently kept in memory', async (t) => {
+  const warned = async (options) => {
+    const server = await startServer(t, options);
+    // The line that comes behind it.
+    await until(() => server.output.includes('serving'), 'it has said what it has to say');
+    return /keep-days have no effect/.test(server.output);
+  };
+  assert.equal(await warned({ store: 'memory:', args: ['--keep-days', '30'] }), true);
+  assert.equal(await warned({ store: 'memory:' }), false);
+  assert.equal(await warned({ args: ['--keep-days', '30'] }), false);
+});
+
 test('the page, the official client and the health of the server are there', async (t) => {
   const server = await startServer(t);
   const page = await fetch(server.url);
