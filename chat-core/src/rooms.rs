@@ -67,6 +67,17 @@ impl Drop for Hold {
     }
 }
 
+/// Ends an attempt to open a room. Whoever waited for it and is not polled still has the answer, which is nothing to those who come later.
+struct Landing<'a> {
+    room: &'a Room,
+}
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        self.room.lock().opening = None;
+    }
+}
+
 impl Rooms {
     pub(crate) fn new(
         log: Arc<dyn MessageLog>,
@@ -107,7 +118,11 @@ impl Rooms {
                     Some(flight) => flight,
                     None => {
                         let (rooms, room) = (self.clone(), hold.room.clone());
-                        let flight = in_a_task(async move { rooms.fetch(&room).await }).boxed().shared();
+                        let fetch = async move {
+                            let _landing = Landing { room: &room };
+                            rooms.fetch(&room).await
+                        };
+                        let flight = in_a_task(fetch).boxed().shared();
                         state.opening = flight.downgrade();
                         flight
                     }

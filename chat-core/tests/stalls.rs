@@ -127,6 +127,20 @@ async fn a_join_that_is_not_polled_holds_up_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_join_that_failed_and_is_not_polled_makes_no_other_join_fail() {
+    let faults = Faults::new(1, FaultRates::NONE);
+    let chat = start(faults.wrap(Backends::from_store(MemoryStore::new())), |_| {}).await;
+    faults.inflict(FaultRates { unreadable: 1.0, ..SLOW });
+    let (slow, a) = (chat.reader(user("slow")), room("a"));
+    let mut join = Box::pin(slow.join(&a, Since::Now));
+    assert!(futures_util::poll!(&mut join).is_pending());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    faults.heal();
+    chat.reader(user("bob")).join(&a, Since::Now).await.unwrap();
+    join.await.unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
 async fn large_messages_whose_news_was_lost_are_seen_after_a_comparison() {
     let (store, a) = (MemoryStore::new(), room("a"));
     let faults = Faults::new(1, DEAF);
