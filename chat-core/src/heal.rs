@@ -59,7 +59,7 @@ impl Rooms {
             (tail.head(), tail.known(), tail.gap(), state.doubts(), state.has_stale_bodies())
         };
         if has_stale_bodies {
-            self.pages.forget(&room.id);
+            self.drop_copies(&room.id);
         }
         if has_stale_bodies || self.limits.tail_entries_max as u64 <= gap {
             return self.reload_if_agreed(room, seen).await;

@@ -65,7 +65,9 @@ pub(crate) struct Pages {
 
 #[derive(Default)]
 struct State {
-    under_way: BTreeMap<Key, WeakShared<Flight>>,
+    /// Each with a number of its own, so that one which has landed does not take off the list what took its place.
+    under_way: BTreeMap<Key, (u64, WeakShared<Flight>)>,
+    flights: u64,
     cached: BTreeMap<Key, Arc<Page>>,
     /// In order of arrival: what is evicted first.
     order: VecDeque<Key>,
@@ -144,20 +146,15 @@ impl Pages {
         }
     }
 
-    /// Drops what is cached of a room.
+    /// Drops what is cached of a room, and shares nothing that is being read of it with anybody who comes from here on.
     pub(crate) fn forget(&self, room: &RoomId) {
         let mut state = self.lock();
         state.generation += 1;
-        let first = (room.clone(), 0, Offset::ZERO);
-        let keys: Vec<Key> = state
-            .cached
-            .range(first..)
-            .map(|(key, _)| key)
-            .take_while(|key| key.0 == *room)
-            .cloned()
-            .collect();
-        for key in keys {
+        for key in keys_of(&state.cached, room) {
             state.evict(&key);
+        }
+        for key in keys_of(&state.under_way, room) {
+            state.under_way.remove(&key);
         }
         state.order.retain(|key| key.0 != *room);
     }
@@ -169,12 +166,14 @@ impl Pages {
             if let Some(page) = state.cached.get(&key) {
                 return Ok(Fetched::Page(page.clone()));
             }
-            match state.under_way.get(&key).and_then(WeakShared::upgrade) {
+            match state.under_way.get(&key).and_then(|(_, flight)| flight.upgrade()) {
                 Some(flight) => flight,
                 None => {
-                    let flight = self.launch(key.clone(), state.generation);
+                    state.flights += 1;
+                    let flight = self.launch(key.clone(), state.flights, state.generation);
                     if let Some(weak) = flight.downgrade() {
-                        state.under_way.insert(key, weak);
+                        let number = state.flights;
+                        state.under_way.insert(key, (number, weak));
                     }
                     flight
                 }
@@ -183,13 +182,13 @@ impl Pages {
         flight.await
     }
 
-    fn launch(&self, key: Key, generation: u64) -> Shared<Flight> {
+    fn launch(&self, key: Key, number: u64, generation: u64) -> Shared<Flight> {
         let this = self.this.clone();
-        in_a_task(async move { alive(&this)?.fetch(key, generation).await }).boxed().shared()
+        in_a_task(async move { alive(&this)?.fetch(key, number, generation).await }).boxed().shared()
     }
 
-    async fn fetch(&self, key: Key, generation: u64) -> StoreResult<Fetched> {
-        let landing = Landing { pages: self, key: &key };
+    async fn fetch(&self, key: Key, number: u64, generation: u64) -> StoreResult<Fetched> {
+        let landing = Landing { pages: self, key: &key, number };
         let (epoch, after) = (Epoch::from_number(key.1), key.2);
         // A page that begins elsewhere ends where the aligned one would have.
         let size = u64::from(self.page_entries.get());
@@ -229,11 +228,15 @@ fn alive(pages: &Weak<Pages>) -> StoreResult<Arc<Pages>> {
 struct Landing<'a> {
     pages: &'a Pages,
     key: &'a Key,
+    number: u64,
 }
 
 impl Drop for Landing<'_> {
     fn drop(&mut self) {
-        self.pages.lock().under_way.remove(self.key);
+        let mut state = self.pages.lock();
+        if state.under_way.get(self.key).is_some_and(|(number, _)| *number == self.number) {
+            state.under_way.remove(self.key);
+        }
     }
 }
 
@@ -259,6 +262,11 @@ impl State {
             self.bytes -= cost(&page);
         }
     }
+}
+
+fn keys_of<T>(map: &BTreeMap<Key, T>, room: &RoomId) -> Vec<Key> {
+    let first = (room.clone(), 0, Offset::ZERO);
+    map.range(first..).map(|(key, _)| key).take_while(|key| key.0 == *room).cloned().collect()
 }
 
 fn cost(page: &Page) -> usize {

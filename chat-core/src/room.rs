@@ -34,6 +34,8 @@ pub(crate) struct State {
     /// How many bodies had been redacted when the tail was read, and at the last comparison.
     redactions: u64,
     redactions_found: u64,
+    /// How often copies of entries were dropped, since a body in them is gone.
+    copies_dropped: u64,
     /// Growth that was heard of before the room was open.
     noted: Option<Position>,
     /// How often something contradicted the tail, and up to which time the log has decided that nothing does.
@@ -75,6 +77,7 @@ impl Room {
             trimmed: Bounds::UNWRITTEN.trimmed,
             redactions: 0,
             redactions_found: 0,
+            copies_dropped: 0,
             noted: None,
             doubts: 0,
             doubts_settled: 0,
@@ -217,6 +220,15 @@ impl State {
     pub(crate) fn doubt(&mut self) -> Effect {
         self.doubts += 1;
         Effect { wave: false, heal: self.begin_heal() }
+    }
+
+    /// What was read of the log before this may have a body that is gone.
+    pub(crate) fn drop_copies(&mut self) {
+        self.copies_dropped += 1;
+    }
+
+    pub(crate) fn copies_dropped(&self) -> u64 {
+        self.copies_dropped
     }
 
     /// A body was redacted, and perhaps not here: the news of it may be lost.

@@ -227,9 +227,17 @@ impl Rooms {
 
     /// The body of an entry is gone: so are the copies of it.
     pub(crate) fn redact(self: &Arc<Self>, id: &RoomId, at: Position) {
-        self.pages.forget(id);
+        self.drop_copies(id);
         if let Some(room) = self.get(id) {
             self.change(&room, |state, _| state.redact(at));
+        }
+    }
+
+    /// A body is gone: no page that was read before is handed out any more, not even by a reader that asked for it.
+    pub(crate) fn drop_copies(&self, id: &RoomId) {
+        self.pages.forget(id);
+        if let Some(room) = self.get(id) {
+            room.lock().drop_copies();
         }
     }
 

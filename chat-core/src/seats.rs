@@ -50,6 +50,8 @@ struct Seat {
 struct Errand {
     slot: Slot,
     join: u64,
+    /// What the room had of [`copies_dropped`](crate::room::State::copies_dropped) when it was asked.
+    copies_dropped: u64,
     found: BoxFuture<'static, Found>,
 }
 
@@ -164,20 +166,23 @@ impl Seats {
     fn send(&mut self, rooms: &Arc<Rooms>, slot: Slot, what: Look) {
         let Some(seat) = self.seat_mut(slot) else { return };
         seat.is_doubtful = false;
+        let copies_dropped = seat.hold.room.lock().copies_dropped();
         let found = look(rooms.clone(), seat.hold.room.clone(), seat.cursor.at(), what).boxed();
-        self.errand = Some(Errand { slot, join: seat.join, found });
+        self.errand = Some(Errand { slot, join: seat.join, copies_dropped, found });
     }
 
     /// Goes on with the question under way; the answer may be a step.
     fn poll_errand(&mut self, rooms: &Arc<Rooms>, cx: &mut Context<'_>, budget: Budget) -> Option<Step> {
         let Poll::Ready(found) = self.errand.as_mut()?.found.poll_unpin(cx) else { return None };
-        let Errand { slot, join, .. } = self.errand.take()?;
+        let Errand { slot, join, copies_dropped, .. } = self.errand.take()?;
         for waiting in std::mem::take(&mut self.behind) {
             self.make_ready(waiting);
         }
         let wake = self.wake.clone();
         let seat = self.seat_mut(slot).filter(|seat| seat.join == join)?;
         match found {
+            // Whoever was not polled for long would hand out what is gone.
+            Found::Page(_) if seat.hold.room.lock().copies_dropped() != copies_dropped => {}
             Found::Page(page) => match seat.cursor.take(&page, budget) {
                 Decision::Deliver(entries) => return Some(self.deliver(slot, entries)),
                 Decision::Tell(bounds) => return Some(self.tell(slot, bounds)),

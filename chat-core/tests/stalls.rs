@@ -235,6 +235,49 @@ impl MessageLog for Counting {
     }
 }
 
+/// A memory store of which so many answers take a minute to arrive.
+#[derive(Clone, Debug)]
+struct Late {
+    store: MemoryStore,
+    slow: Arc<AtomicU64>,
+}
+
+#[async_trait]
+impl MessageLog for Late {
+    async fn append(&self, room: &RoomId, draft: Draft) -> StoreResult<Appended> {
+        self.store.append(room, draft).await
+    }
+
+    async fn read(&self, room: &RoomId, after: Position, limit: PageLimit) -> StoreResult<Replay> {
+        let answer = self.store.read(room, after, limit).await;
+        let less = |slow: u64| slow.checked_sub(1);
+        if self.slow.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
+        answer
+    }
+
+    async fn bounds(&self, rooms: &[RoomId]) -> StoreResult<Vec<Bounds>> {
+        self.store.bounds(rooms).await
+    }
+
+    async fn trim(&self, room: &RoomId, upto: Position) -> StoreResult<()> {
+        self.store.trim(room, upto).await
+    }
+
+    async fn redact(&self, room: &RoomId, at: Position) -> StoreResult<()> {
+        self.store.redact(room, at).await
+    }
+
+    async fn renew_epoch(&self, room: &RoomId, from: Epoch) -> StoreResult<Bounds> {
+        self.store.renew_epoch(room, from).await
+    }
+
+    async fn identity(&self) -> StoreResult<StoreIdentity> {
+        self.store.identity().await
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_room_that_cannot_be_read_does_not_stop_the_others_of_its_reader() {
     let (store, a, b) = (Counting { corrupt: Some(room("a")), ..Counting::default() }, room("a"), room("b"));
@@ -363,4 +406,56 @@ async fn a_redaction_reaches_other_nodes_though_its_news_was_lost() {
         gone.extend(redacted.map(|entry| entry.position.offset.get()));
     }
     assert_eq!(gone, [2, 299]);
+}
+
+/// A reader that asked for a page, and does not look at the answer until the body is gone.
+async fn a_page_that_waits(redact: impl AsyncFnOnce(&Chat, &MemoryStore, Position)) -> Vec<bool> {
+    let (store, a) = (MemoryStore::new(), room("a"));
+    fill(&store, &a, 300, 10).await;
+    let faults = Faults::new(1, FaultRates::NONE);
+    let chat = start(faults.wrap(Backends::from_store(store.clone())), |_| {}).await;
+    let reader = chat.reader(user("bob"));
+    reader.join(&a, Since::Start).await.unwrap();
+    faults.inflict(SLOW);
+    assert!(poll_once(&reader).is_pending());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let head = store.bounds(std::slice::from_ref(&a)).await.unwrap()[0].head.position;
+    redact(&chat, &store, Position { offset: Offset::new(2).unwrap(), ..head }).await;
+    let Step::Run(run) = reader.next(Budget::default()).await else { panic!() };
+    run.entries.iter().take(3).map(|entry| entry.body.is_some()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redacted_body_is_not_handed_out_by_a_reader_that_was_not_polled_for_long() {
+    let here = a_page_that_waits(async |chat, _, at| chat.redact(&room("a"), at).await.unwrap()).await;
+    assert_eq!(here, [true, false, true]);
+    // Nobody tells, but the room is compared with the log.
+    let elsewhere = a_page_that_waits(async |chat, store, at| {
+        store.redact(&room("a"), at).await.unwrap();
+        tokio::time::sleep(chat.limits().sweep_interval + Duration::from_secs(1)).await;
+    });
+    assert_eq!(elsewhere.await, [true, false, true]);
+}
+
+/// The first read of the log takes long on its way back.
+#[tokio::test(start_paused = true)]
+async fn who_comes_after_a_redaction_is_not_given_what_was_read_before_it() {
+    let (store, a) = (MemoryStore::new(), room("a"));
+    fill(&store, &a, 300, 10).await;
+    let late = Late { store: store.clone(), slow: Arc::default() };
+    let backends = Backends { log: Arc::new(late.clone()), ..Backends::from_store(store.clone()) };
+    let chat = start(backends, |_| {}).await;
+    let readers = [chat.reader(user("bob")), chat.reader(user("eve"))];
+    for reader in &readers {
+        reader.join(&a, Since::Start).await.unwrap();
+    }
+    late.slow.store(1, Ordering::SeqCst);
+    assert!(poll_once(&readers[0]).is_pending());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let head = store.bounds(std::slice::from_ref(&a)).await.unwrap()[0].head.position;
+    chat.redact(&a, Position { offset: Offset::new(2).unwrap(), ..head }).await.unwrap();
+    for reader in &readers {
+        let Step::Run(run) = reader.next(Budget::default()).await else { panic!() };
+        assert!(run.entries[1].body.is_none());
+    }
 }
