@@ -72,8 +72,6 @@ struct State {
     /// In order of arrival: what is evicted first.
     order: VecDeque<Key>,
     bytes: usize,
-    /// Grows when pages are dropped, so that a read that began before is not cached after it.
-    generation: u64,
 }
 
 impl Pages {
@@ -146,10 +144,9 @@ impl Pages {
         }
     }
 
-    /// Drops what is cached of a room, and shares nothing that is being read of it with anybody who comes from here on.
+    /// Drops what is cached of a room; what is being read of it is neither shared with those who come from here on nor cached.
     pub(crate) fn forget(&self, room: &RoomId) {
         let mut state = self.lock();
-        state.generation += 1;
         for key in keys_of(&state.cached, room) {
             state.evict(&key);
         }
@@ -170,7 +167,7 @@ impl Pages {
                 Some(flight) => flight,
                 None => {
                     state.flights += 1;
-                    let flight = self.launch(key.clone(), state.flights, state.generation);
+                    let flight = self.launch(key.clone(), state.flights);
                     if let Some(weak) = flight.downgrade() {
                         let number = state.flights;
                         state.under_way.insert(key, (number, weak));
@@ -182,12 +179,12 @@ impl Pages {
         flight.await
     }
 
-    fn launch(&self, key: Key, number: u64, generation: u64) -> Shared<Flight> {
+    fn launch(&self, key: Key, number: u64) -> Shared<Flight> {
         let this = self.this.clone();
-        in_a_task(async move { alive(&this)?.fetch(key, number, generation).await }).boxed().shared()
+        in_a_task(async move { alive(&this)?.fetch(key, number).await }).boxed().shared()
     }
 
-    async fn fetch(&self, key: Key, number: u64, generation: u64) -> StoreResult<Fetched> {
+    async fn fetch(&self, key: Key, number: u64) -> StoreResult<Fetched> {
         let landing = Landing { pages: self, key: &key, number };
         let (epoch, after) = (Epoch::from_number(key.1), key.2);
         // A page that begins elsewhere ends where the aligned one would have.
@@ -197,9 +194,7 @@ impl Pages {
             .and_then(NonZeroU32::new)
             .unwrap_or(self.page_entries);
         let limit = PageLimit { entries, bytes: self.page_bytes };
-        let replay = self.read_here(&key.0, Position { epoch, offset: after }, limit).await?;
-        drop(landing);
-        Ok(match replay {
+        Ok(match self.read_here(&key.0, Position { epoch, offset: after }, limit).await? {
             Replay::Lost { bounds } => Fetched::Lost(bounds),
             Replay::Page { entries, head } => {
                 let full = entries.len() == limit.entries.get() as usize;
@@ -207,8 +202,8 @@ impl Pages {
                     entries.into_iter().map(|entry| Arc::new(Published::new(entry))).collect();
                 let page = Arc::new(Page { epoch: head.epoch(), entries, head });
                 let closed = full || page.last().is_some_and(|last| last < head.offset());
-                if closed {
-                    self.lock().insert(key, page.clone(), generation, self.cache_bytes_max);
+                if landing.land() && closed {
+                    self.lock().insert(key.clone(), page.clone(), self.cache_bytes_max);
                 }
                 Fetched::Page(page)
             }
@@ -231,20 +226,26 @@ struct Landing<'a> {
     number: u64,
 }
 
-impl Drop for Landing<'_> {
-    fn drop(&mut self) {
+impl Landing<'_> {
+    /// Whether it was still on the list: if not, its pages were dropped meanwhile.
+    fn land(&self) -> bool {
         let mut state = self.pages.lock();
-        if state.under_way.get(self.key).is_some_and(|(number, _)| *number == self.number) {
+        let is_listed = state.under_way.get(self.key).is_some_and(|(number, _)| *number == self.number);
+        if is_listed {
             state.under_way.remove(self.key);
         }
+        is_listed
+    }
+}
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        self.land();
     }
 }
 
 impl State {
-    fn insert(&mut self, key: Key, page: Arc<Page>, generation: u64, bytes_max: usize) {
-        if generation != self.generation {
-            return;
-        }
+    fn insert(&mut self, key: Key, page: Arc<Page>, bytes_max: usize) {
         self.bytes += cost(&page);
         if let Some(old) = self.cached.insert(key.clone(), page) {
             self.bytes -= cost(&old);

@@ -176,6 +176,8 @@ impl Rooms {
             self.tail_bytes.fetch_sub(held, Ordering::Relaxed);
         }
         self.suspicion().unwatch(&room.id);
+        // Nobody tells this node any more which of the bodies in them are gone.
+        self.pages.forget(&room.id);
         let interest = self.interest();
         if let Err(error) = interest.unwatch(&room.id).await {
             // Harmless: news of a room that is not there is passed over.

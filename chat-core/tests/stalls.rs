@@ -459,3 +459,21 @@ async fn who_comes_after_a_redaction_is_not_given_what_was_read_before_it() {
         assert!(run.entries[1].body.is_none());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_redaction_while_nobody_was_in_the_room_reaches_whoever_comes_back() {
+    let (store, a) = (MemoryStore::new(), room("a"));
+    fill(&store, &a, 300, 10).await;
+    let chat = start(Backends::from_store(store.clone()), |limits| limits.linger = Duration::ZERO).await;
+    let reader = chat.reader(user("bob"));
+    reader.join(&a, Since::Start).await.unwrap();
+    read(&reader, 300).await;
+    drop(reader);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let head = store.bounds(std::slice::from_ref(&a)).await.unwrap()[0].head.position;
+    store.redact(&a, Position { offset: Offset::new(2).unwrap(), ..head }).await.unwrap();
+    let reader = chat.reader(user("bob"));
+    reader.join(&a, Since::Start).await.unwrap();
+    let Step::Run(run) = reader.next(Budget::default()).await else { panic!() };
+    assert!(run.entries[1].body.is_none());
+}
