@@ -165,7 +165,9 @@ impl Chat {
         if max < draft.body.bytes() {
             return Err(ChatError::TooLarge { max });
         }
-        self.authorise(who, room, Action::Post).await?;
+        if !mutated(Mutant::PostUnasked) {
+            self.authorise(who, room, Action::Post).await?;
+        }
         if self.shared.rooms.tasks.is_closed() {
             return Err(shut_down().into());
         }
@@ -198,7 +200,9 @@ impl Chat {
         before: Option<crate::Offset>,
         limit: HistoryLimit,
     ) -> Result<History, ChatError> {
-        self.authorise(who, room, Action::History).await?;
+        if !mutated(Mutant::ScrollUnasked) {
+            self.authorise(who, room, Action::History).await?;
+        }
         history::page(&self.shared.rooms, room, before, limit).await
     }
 

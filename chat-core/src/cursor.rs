@@ -60,6 +60,8 @@ impl Cursor {
     /// Decides on one snapshot of the tail, and moves the place with what it delivers.
     pub(crate) fn decide(&mut self, tail: &Tail, budget: Budget) -> Decision {
         if let Some(bounds) = self.lost.take() {
+            self.lost =
+                (mutated(Mutant::TellLossAgain) && budget.entries.is_multiple_of(2)).then_some(bounds);
             return Decision::Tell(bounds);
         }
         match tail.view(self.at, budget) {

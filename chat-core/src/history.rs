@@ -7,6 +7,7 @@ use crate::chat::ChatError;
 use crate::entry::{Entry, Kind};
 use crate::id::RoomId;
 use crate::log::{PageLimit, Replay};
+use crate::mutants::{Mutant, mutated};
 use crate::position::{Bounds, Offset, Position};
 use crate::rooms::Rooms;
 
@@ -54,10 +55,9 @@ pub(crate) async fn page(
     let mut bounds = rooms.bounds(room).await?;
     let mut newest_first: Vec<Entry> = Vec::new();
     let (mut bytes, mut attachments, mut reads, mut stride) = (0, 0, 0, 1);
-    let end = |bounds: &Bounds| {
-        before.map_or(bounds.head.offset(), |before| bounds.head.offset().min(before.minus(1)))
-    };
-    let mut upto = end(&bounds);
+    let before = before.filter(|_| !mutated(Mutant::IgnoreBefore));
+    let newest = before.map_or(Offset::MAX, |before| before.minus(1));
+    let mut upto = newest.min(bounds.head.offset());
     'page: while bounds.trimmed.offset() < upto && reads < READS_MAX {
         let missing = limit.messages.saturating_sub(u32::try_from(newest_first.len()).unwrap_or(u32::MAX));
         let run = match run_up_to(rooms, room, &bounds, upto, missing.max(stride), limit.bytes, &mut reads)
@@ -65,18 +65,19 @@ pub(crate) async fn page(
         {
             Some(run) => run,
             // What is here already is true, and what has become of the rest is told on the page before.
-            None if !newest_first.is_empty() => break,
+            None if !newest_first.is_empty() || mutated(Mutant::EndHistoryAtEpoch) => break,
             // Trimmed, forgotten, or of another epoch by now; each turn is a change of the log.
             None => {
                 reads += 1;
                 bounds = rooms.bounds(room).await?;
-                upto = end(&bounds).min(upto);
+                upto = upto.min(bounds.head.offset());
                 continue;
             }
         };
         // Where there are no messages, longer and longer strides are taken.
         stride = (stride * 2).min(rooms.limits.page_entries_max.get());
-        for entry in run.into_iter().rev() {
+        let skipped = usize::from(mutated(Mutant::SkipInHistory) && !newest_first.is_empty());
+        for entry in run.into_iter().rev().skip(skipped) {
             if entry.kind == Kind::Message {
                 bytes += entry.bytes();
                 attachments += entry.body.as_ref().map_or(0, |body| body.attachments.len());

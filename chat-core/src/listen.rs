@@ -21,7 +21,8 @@ pub(crate) async fn listen(rooms: Arc<Rooms>, delivery: Arc<dyn Delivery>, mut l
                 }
                 Heard::News(News::Grown { room, head }) => rooms.note(&room, head.position),
                 Heard::News(News::Redacted { room, position }) => rooms.redact(&room, position),
-                Heard::Interrupted if mutated(Mutant::NeverSweep) => {}
+                Heard::Interrupted if mutated(Mutant::NeverSweep) || mutated(Mutant::IgnoreInterruptions) => {
+                }
                 Heard::Interrupted => rooms.suspect_all(),
             }
         }

@@ -32,6 +32,46 @@ pub enum Mutant {
     CryWolf,
     /// A healed hole wakes nobody.
     HealSilently,
+    /// Another message under a key that was used is answered as if it were stored.
+    SwallowConflict,
+    /// Nobody asks whether an author may post.
+    PostUnasked,
+    /// A first visit begins at the head, whatever was asked for.
+    BeginAtHead,
+    /// After a loss a reader goes on at the head, and leaves out what is still kept.
+    SkipAfterLoss,
+    /// A first visit, and a reader whose history is gone, begin with all that is kept.
+    IgnoreFirstVisitMax,
+    /// A wave wakes only every other reader.
+    WakeEveryOther,
+    /// A loss is told again.
+    TellLossAgain,
+    /// A room that was left still delivers.
+    StayAfterLeave,
+    /// Leaving a room takes their turn from those that waited for it.
+    StrandOnLeave,
+    /// Bodies whose redaction nobody told of stay in memory.
+    RedactOnNewsOnly,
+    /// A page that was asked for before a redaction is handed out after it.
+    HandOutOldPages,
+    /// Pages outlive the room on this node.
+    KeepPagesOfClosedRooms,
+    /// A page that still grows is cached.
+    CacheGrowingPages,
+    /// The end of what is listened to is noticed, but no room is watched anew.
+    ListenToNothing,
+    /// Time in which news may have been missed is no reason to compare.
+    IgnoreInterruptions,
+    /// A failed attempt to open a room is the answer for as long as anybody holds it.
+    KeepFailedOpening,
+    /// Nobody asks who wants a page of history.
+    ScrollUnasked,
+    /// A page of history leaves out a message between two reads.
+    SkipInHistory,
+    /// A page of history is empty where the room has another epoch by now.
+    EndHistoryAtEpoch,
+    /// A page of history goes on to the end of the room.
+    IgnoreBefore,
 }
 
 #[cfg(feature = "mutants")]

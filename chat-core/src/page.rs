@@ -15,6 +15,7 @@ use crate::error::{StoreError, StoreResult};
 use crate::id::RoomId;
 use crate::limits::Limits;
 use crate::log::{MessageLog, PageLimit, Replay};
+use crate::mutants::{Mutant, mutated};
 use crate::position::{Bookmark, Bounds, Epoch, Offset, Position};
 use crate::published::Published;
 use crate::task::in_a_task;
@@ -201,7 +202,9 @@ impl Pages {
                 let entries: Vec<_> =
                     entries.into_iter().map(|entry| Arc::new(Published::new(entry))).collect();
                 let page = Arc::new(Page { epoch: head.epoch(), entries, head });
-                let closed = full || page.last().is_some_and(|last| last < head.offset());
+                let closed = mutated(Mutant::CacheGrowingPages)
+                    || full
+                    || page.last().is_some_and(|last| last < head.offset());
                 if landing.land() && closed {
                     self.lock().insert(key.clone(), page.clone(), self.cache_bytes_max);
                 }

@@ -62,9 +62,10 @@ async fn first_visit(rooms: &Arc<Rooms>, room: &Arc<Room>, since: Since) -> Stor
     let bounds = rooms.bounds(&room.id).await?;
     rooms.note(&room.id, bounds.head.position);
     let newest = match since {
+        _ if mutated(Mutant::BeginAtHead) => Some(0),
         Since::Now => Some(0),
         Since::Last(newest) => Some(newest),
-        _ => rooms.limits.first_visit_entries_max,
+        _ => first_visit_entries_max(rooms),
     };
     begin_at(rooms, room, bounds, bounds.before_newest(newest)).await
 }
@@ -76,8 +77,15 @@ pub(crate) async fn check_again(rooms: &Arc<Rooms>, room: &Arc<Room>, at: Bookma
 
 /// Where to go on when everything up to `bounds.trimmed` is gone, or has nothing to do with what the reader knows.
 pub(crate) async fn after_loss(rooms: &Arc<Rooms>, room: &Arc<Room>, bounds: Bounds) -> StoreResult<Place> {
-    let from = bounds.before_newest(rooms.limits.first_visit_entries_max);
+    let from = match mutated(Mutant::SkipAfterLoss) {
+        true => bounds.head.offset(),
+        false => bounds.before_newest(first_visit_entries_max(rooms)),
+    };
     Ok(Place { lost: true, ..begin_at(rooms, room, bounds, from).await? })
+}
+
+fn first_visit_entries_max(rooms: &Rooms) -> Option<u64> {
+    rooms.limits.first_visit_entries_max.filter(|_| !mutated(Mutant::IgnoreFirstVisitMax))
 }
 
 /// What a client says it has.

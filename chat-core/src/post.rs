@@ -38,6 +38,9 @@ pub(crate) async fn append(
             let news = News::Grown { room: room.clone(), head: bookmark };
             (Receipt { bookmark, at, duplicate: true }, Some(news))
         }
+        Ok(Appended::Conflict { bookmark }) if mutated(Mutant::SwallowConflict) => {
+            return Ok(Receipt { bookmark, at: Timestamp::from_millis(0), duplicate: true });
+        }
         Ok(Appended::Conflict { bookmark }) => return Err(ChatError::Conflict { bookmark }),
         Err(error) => {
             if matches!(error, StoreError::Indeterminate { .. }) {

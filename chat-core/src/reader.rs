@@ -105,6 +105,9 @@ impl Reader {
 
     /// Leaves a room; nothing of it is returned any more. `false` if the reader was not in it.
     pub fn leave(&self, room: &RoomId) -> bool {
+        if mutated(Mutant::StayAfterLeave) {
+            return self.is_in(room);
+        }
         self.lock().leave(room)
     }
 

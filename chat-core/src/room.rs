@@ -11,6 +11,7 @@ use futures_util::future::{BoxFuture, WeakShared};
 use crate::error::StoreResult;
 use crate::id::RoomId;
 use crate::limits::Limits;
+use crate::mutants::{Mutant, mutated};
 use crate::position::{Bookmark, Bounds, Position};
 use crate::published::Published;
 use crate::tail::{Offered, Tail};
@@ -233,7 +234,7 @@ impl State {
 
     /// A body was redacted, and perhaps not here: the news of it may be lost.
     pub(crate) fn has_stale_bodies(&self) -> bool {
-        self.redactions != self.redactions_found
+        self.redactions != self.redactions_found && !mutated(Mutant::RedactOnNewsOnly)
     }
 
     pub(crate) fn doubts(&self) -> u64 {
@@ -289,7 +290,9 @@ impl State {
         let from = self.wave.next;
         let mut last = from;
         for (ticket, (set, slot)) in self.waiting.range(from..).take(WAVE_READERS) {
-            set.mark(*slot);
+            if !mutated(Mutant::WakeEveryOther) || ticket.is_multiple_of(2) {
+                set.mark(*slot);
+            }
             last = ticket + 1;
         }
         self.wave.next = last;

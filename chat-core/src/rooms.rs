@@ -20,6 +20,7 @@ use crate::error::{StoreError, StoreResult};
 use crate::id::RoomId;
 use crate::limits::Limits;
 use crate::log::MessageLog;
+use crate::mutants::{Mutant, mutated};
 use crate::page::Pages;
 use crate::position::{Bounds, Position};
 use crate::published::Published;
@@ -74,7 +75,9 @@ struct Landing<'a> {
 
 impl Drop for Landing<'_> {
     fn drop(&mut self) {
-        self.room.lock().opening = None;
+        if !mutated(Mutant::KeepFailedOpening) {
+            self.room.lock().opening = None;
+        }
     }
 }
 
@@ -177,7 +180,9 @@ impl Rooms {
         }
         self.suspicion().unwatch(&room.id);
         // Nobody tells this node any more which of the bodies in them are gone.
-        self.pages.forget(&room.id);
+        if !mutated(Mutant::KeepPagesOfClosedRooms) {
+            self.pages.forget(&room.id);
+        }
         let interest = self.interest();
         if let Err(error) = interest.unwatch(&room.id).await {
             // Harmless: news of a room that is not there is passed over.
@@ -189,7 +194,10 @@ impl Rooms {
     /// Another ear: everything is watched anew, and compared.
     pub(crate) async fn listen_with(&self, interest: Arc<dyn Interest>) -> StoreResult<()> {
         *self.interest.write().expect("a panic while holding the interest is a bug") = interest.clone();
-        let rooms: Vec<Arc<Room>> = self.registry().rooms();
+        let rooms = match mutated(Mutant::ListenToNothing) {
+            true => Vec::new(),
+            false => self.registry().rooms(),
+        };
         let interest = &interest;
         let watch = |room: Arc<Room>| async move {
             let _gate = room.gate.lock().await;

@@ -13,6 +13,7 @@ use crate::cursor::{Cursor, Decision};
 use crate::errand::{Found, Look, look};
 use crate::id::RoomId;
 use crate::limits::Budget;
+use crate::mutants::{Mutant, mutated};
 use crate::place::Place;
 use crate::position::{Bookmark, Bounds};
 use crate::published::Published;
@@ -113,7 +114,8 @@ impl Seats {
         self.behind.retain(|other| *other != slot);
         if self.errand.take_if(|errand| errand.slot == slot).is_some() {
             // Nobody else would tell them that it is their turn.
-            self.behind.drain(..).for_each(|waiting| self.wake.mark(waiting));
+            let behind = self.behind.drain(..).filter(|_| !mutated(Mutant::StrandOnLeave));
+            behind.for_each(|waiting| self.wake.mark(waiting));
         }
         true
     }
@@ -182,7 +184,9 @@ impl Seats {
         let seat = self.seat_mut(slot).filter(|seat| seat.join == join)?;
         match found {
             // Whoever was not polled for long would hand out what is gone.
-            Found::Page(_) if seat.hold.room.lock().copies_dropped() != copies_dropped => {}
+            Found::Page(_)
+                if seat.hold.room.lock().copies_dropped() != copies_dropped
+                    && !mutated(Mutant::HandOutOldPages) => {}
             Found::Page(page) => match seat.cursor.take(&page, budget) {
                 Decision::Deliver(entries) => return Some(self.deliver(slot, entries)),
                 Decision::Tell(bounds) => return Some(self.tell(slot, bounds)),
