@@ -3,11 +3,9 @@
 //! The *room* fills a hole, once, from the log; readers only read what is older than its tail. Where tail and log contradict each other, the
 //! log has forgotten something that it had confirmed: the room gets a new epoch, and each reader checks its own place.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::backoff::Backoff;
-use crate::entry::Entry;
 use crate::error::StoreResult;
 use crate::id::RoomId;
 use crate::log::{PageLimit, Replay};
@@ -16,6 +14,7 @@ use crate::position::{Bookmark, Bounds, Epoch, Offset, Position};
 use crate::published::Published;
 use crate::room::{Effect, Room};
 use crate::rooms::Rooms;
+use crate::standing::Stands;
 use crate::tail::Tail;
 
 impl Rooms {
@@ -179,12 +178,11 @@ impl Rooms {
             if let Some(end) = bounds.end_at(offset) {
                 return Ok(Some(end));
             }
-            let after = Position { epoch: bounds.epoch(), offset: offset.minus(1) };
-            match self.pages.read(room, after, PageLimit { entries: NonZeroU32::MIN, bytes: 0 }).await? {
-                Replay::Page { entries, .. } => return Ok(entries.first().map(Entry::bookmark)),
+            match self.standing.at(room, bounds.epoch(), offset).await? {
+                Stands::Entry(entry) => return Ok(entry),
                 // The bounds of the same moment could not be the same: each turn is a change of the log.
-                Replay::Lost { bounds: now } if now != *bounds => *bounds = now,
-                Replay::Lost { .. } => return Ok(None),
+                Stands::Gone(now) if now != *bounds => *bounds = now,
+                Stands::Gone(_) => return Ok(None),
             }
         }
     }

@@ -75,7 +75,7 @@
 //! | rooms are opened and closed | `rooms.rs`, `registry.rs` |
 //! | a room learns of what it missed | `listen.rs`, `sweep.rs`, `suspicion.rs` |
 //! | a room is brought up to what the log has | `heal.rs` |
-//! | a client's position is checked | `place.rs`, `position.rs` |
+//! | a client's position is checked | `place.rs`, `standing.rs`, `position.rs` |
 //! | history is paged backwards | `history.rs` |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -114,6 +114,7 @@ mod registry;
 mod room;
 mod rooms;
 mod seats;
+mod standing;
 mod suspicion;
 mod sweep;
 mod tail;

@@ -26,6 +26,7 @@ use crate::position::{Bounds, Position};
 use crate::published::Published;
 use crate::registry::Registry;
 use crate::room::{Effect, Room, State};
+use crate::standing::Standing;
 use crate::suspicion::Suspicion;
 use crate::tail::Tail;
 use crate::task::in_a_task;
@@ -44,6 +45,7 @@ pub(crate) struct Rooms {
     /// Ends what need not.
     stop: CancellationToken,
     asking: Arc<Asking>,
+    pub(crate) standing: Arc<Standing>,
     interest: RwLock<Arc<dyn Interest>>,
     registry: Mutex<Registry>,
     /// A room has become idle.
@@ -89,8 +91,10 @@ impl Rooms {
         stop: CancellationToken,
     ) -> Arc<Self> {
         let interval_ms = u64::try_from(limits.sweep_interval.as_millis()).unwrap_or(u64::MAX);
+        let pages = Pages::new(log.clone(), &limits);
         Arc::new(Self {
-            pages: Pages::new(log.clone(), &limits),
+            standing: Standing::new(pages.clone(), &limits),
+            pages,
             asking: Asking::new(log.clone()),
             log,
             waves: Waves::default(),

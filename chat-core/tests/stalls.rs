@@ -349,20 +349,28 @@ async fn a_thousand_who_come_at_once_cost_a_handful_of_questions() {
     }
 }
 
-/// Only the log can refuse a position, but what it says of the room is asked for once.
+/// Only the log can refuse a position, but it is asked for all who come at the same time.
 #[tokio::test(start_paused = true)]
-async fn a_thousand_positions_that_are_refused_cost_a_read_each() {
+async fn a_thousand_positions_that_are_refused_cost_a_handful_of_reads() {
     let (store, a) = (Counting::default(), room("a"));
     fill(&store.store, &a, 1_000, 10).await;
-    let chat = start(store.backends(), |_| {}).await;
-    let forged = Since::Bookmark("abc.700.1".parse().unwrap());
-    let readers: Vec<Reader> = (0..1_000).map(|_| chat.reader(user("bob"))).collect();
-    let joins = readers.iter().map(|reader| reader.join(&a, forged));
-    for joined in futures_util::future::join_all(joins).await {
-        assert!(joined.unwrap().lost);
+    for (places, reads_max) in [(1, 5), (100, 30), (1_000, 60)] {
+        for first_visit in [None, Some(500)] {
+            let chat = start(store.backends(), |limits| limits.first_visit_entries_max = first_visit).await;
+            let readers: Vec<Reader> = (0..1_000).map(|_| chat.reader(user("bob"))).collect();
+            store.reads();
+            store.asked();
+            let joins = readers.iter().enumerate().map(|(number, reader)| {
+                let forged = format!("abc.{}.1", 1_000 - number % places);
+                reader.join(&a, Since::Bookmark(forged.parse().unwrap()))
+            });
+            for joined in futures_util::future::join_all(joins).await {
+                assert!(joined.unwrap().lost);
+            }
+            let (reads, asked) = (store.reads(), store.asked());
+            assert!(reads <= reads_max && asked <= 10, "{places} places: {reads} reads, {asked} questions");
+        }
     }
-    let (reads, asked) = (store.reads(), store.asked());
-    assert!(reads <= 1_010 && asked <= 10, "{reads} reads, {asked} questions");
 }
 
 #[tokio::test(start_paused = true)]
