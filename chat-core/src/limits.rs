@@ -46,6 +46,9 @@ pub struct Limits {
     pub sweep_rooms_per_second_max: NonZeroU32,
     /// How long a room without readers is still watched: those who reload a page come back.
     pub linger: Duration,
+    /// Rooms without readers that are still watched. Beyond it a room that is not open yet is opened only when another one is closed, the one
+    /// that was left first, although it lingers: whoever joins and leaves in a loop waits for it.
+    pub idle_rooms_max: NonZeroUsize,
     /// How many of the newest entries a reader gets that begins at the start, or whose history was lost; `None`: all that is kept.
     pub first_visit_entries_max: Option<u64>,
 }
@@ -65,6 +68,7 @@ impl Default for Limits {
             sweep_interval: Duration::from_secs(5),
             sweep_rooms_per_second_max: NonZeroU32::new(1_000).expect("not zero"),
             linger: Duration::from_secs(30),
+            idle_rooms_max: NonZeroUsize::new(10_000).expect("not zero"),
             first_visit_entries_max: None,
         }
     }

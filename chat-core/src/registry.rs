@@ -13,6 +13,8 @@ pub(crate) struct Registry {
     watched: BTreeMap<RoomId, Watched>,
     /// Rooms that nobody holds, and since when.
     idle: BTreeSet<(Instant, RoomId)>,
+    /// How many nobody holds: those that are idle, and those that are being closed.
+    unheld: usize,
 }
 
 struct Watched {
@@ -24,11 +26,15 @@ struct Watched {
 impl Registry {
     /// The room, there until it is let go.
     pub(crate) fn hold(&mut self, id: &RoomId) -> Arc<Room> {
+        let is_known = self.watched.contains_key(id);
         let watched = self.watched.entry(id.clone()).or_insert_with(|| Watched {
             room: Arc::new(Room::new(id.clone())),
             holds: 0,
             idle_since: None,
         });
+        if watched.holds == 0 && is_known {
+            self.unheld -= 1;
+        }
         watched.holds += 1;
         if let Some(since) = watched.idle_since.take() {
             self.idle.remove(&(since, id.clone()));
@@ -58,6 +64,7 @@ impl Registry {
         if watched.holds == 0 {
             let now = Instant::now();
             watched.idle_since = Some(now);
+            self.unheld += 1;
             self.idle.insert((now, id.clone()));
         }
     }
@@ -81,10 +88,17 @@ impl Registry {
 
     /// Forgets a room that nobody came back to.
     pub(crate) fn remove_idle(&mut self, id: &RoomId) {
-        if self.watched.get(id).is_some_and(|watched| watched.holds == 0)
-            && let Some(Watched { idle_since: Some(since), .. }) = self.watched.remove(id)
-        {
+        if self.watched.get(id).is_none_or(|watched| 0 < watched.holds) {
+            return;
+        }
+        self.unheld -= 1;
+        if let Some(Watched { idle_since: Some(since), .. }) = self.watched.remove(id) {
             self.idle.remove(&(since, id.clone()));
         }
+    }
+
+    /// How many rooms nobody holds.
+    pub(crate) fn unheld(&self) -> usize {
+        self.unheld
     }
 }

@@ -3,8 +3,10 @@
 //! Watching comes before looking, and the other way round when a room is closed; a room's gate keeps the two apart. `heal.rs` keeps an open
 //! room at what the log has, `sweep.rs` finds out when it fell behind.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::time::Duration;
 
 use futures_util::future::{WeakShared, join_all};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -50,6 +52,9 @@ pub(crate) struct Rooms {
     registry: Mutex<Registry>,
     /// A room has become idle.
     idled: Notify,
+    /// Somebody waits for a room to be closed; one was.
+    crowded: Notify,
+    closed: Notify,
     pub(crate) suspicion: Mutex<Suspicion>,
     pub(crate) suspected: Notify,
     started: Instant,
@@ -103,6 +108,8 @@ impl Rooms {
             interest: RwLock::new(interest),
             registry: Mutex::default(),
             idled: Notify::new(),
+            crowded: Notify::new(),
+            closed: Notify::new(),
             suspicion: Mutex::new(Suspicion::new(interval_ms, limits.sweep_rooms_per_second_max.get())),
             suspected: Notify::new(),
             started: Instant::now(),
@@ -113,7 +120,7 @@ impl Rooms {
 
     /// The room, watched and with its newest entries in memory.
     pub(crate) async fn open(self: &Arc<Self>, id: &RoomId) -> StoreResult<Hold> {
-        let hold = Hold { room: self.registry().hold(id), rooms: self.clone() };
+        let hold = self.hold(id).await;
         loop {
             let flight = {
                 let mut state = hold.room.lock();
@@ -139,6 +146,23 @@ impl Rooms {
         }
     }
 
+    /// A room that is not here yet has to wait while too many are that nobody is in.
+    async fn hold(self: &Arc<Self>, id: &RoomId) -> Hold {
+        loop {
+            let mut closed = pin!(self.closed.notified());
+            // From here on no room is closed unheard.
+            closed.as_mut().enable();
+            {
+                let mut registry = self.registry();
+                if registry.get(id).is_some() || registry.unheld() < self.limits.idle_rooms_max.get() {
+                    return Hold { room: registry.hold(id), rooms: self.clone() };
+                }
+            }
+            self.crowded.notify_one();
+            closed.await;
+        }
+    }
+
     /// Watches first and looks second: the other order loses what is posted in between.
     async fn fetch(self: &Arc<Self>, room: &Arc<Room>) -> StoreResult<()> {
         let _gate = room.gate.lock().await;
@@ -157,15 +181,23 @@ impl Rooms {
     /// Closes rooms that were idle for long enough. Runs for as long as the engine does.
     pub(crate) async fn close_idle(&self) {
         loop {
-            let due =
-                self.registry().take_idle_since(Instant::now().checked_sub(self.limits.linger), AT_ONCE);
+            let due = {
+                let mut registry = self.registry();
+                let is_crowded = self.limits.idle_rooms_max.get() <= registry.unheld();
+                let linger = if is_crowded { Duration::ZERO } else { self.limits.linger };
+                registry.take_idle_since(Instant::now().checked_sub(linger), AT_ONCE)
+            };
             if !due.is_empty() {
                 join_all(due.iter().map(|room| self.close(room))).await;
                 continue;
             }
             let longest = self.registry().idle_longest_since();
             match longest.and_then(|since| since.checked_add(self.limits.linger)) {
-                Some(next) => sleep_until(next).await,
+                Some(next) => tokio::select! {
+                    biased;
+                    () = self.crowded.notified() => {}
+                    () = sleep_until(next) => {}
+                },
                 None => self.idled.notified().await,
             }
         }
@@ -193,6 +225,7 @@ impl Rooms {
             tracing::debug!(error = &error as &dyn std::error::Error, "a room is still watched");
         }
         self.registry().remove_idle(&room.id);
+        self.closed.notify_waiters();
     }
 
     /// Another ear: everything is watched anew, and compared.

@@ -145,6 +145,32 @@ async fn rooms_are_closed_as_fast_as_they_are_visited() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn however_fast_rooms_are_joined_and_left_few_are_watched_that_nobody_is_in() {
+    let ears = Ears::default();
+    let backends = Backends { delivery: Arc::new(ears.clone()), ..Backends::from_store(ears.store.clone()) };
+    let mut limits = Limits::default();
+    limits.idle_rooms_max = std::num::NonZeroUsize::new(1_000).unwrap();
+    let chat = Chat::builder(backends).limits(limits).start().await.unwrap();
+    let reader = chat.reader(user());
+    reader.join(&room(0), Since::Now).await.unwrap();
+    for wave in 1..20 {
+        let joins = (0..500).map(async |number| {
+            let reader = chat.reader(user());
+            reader.join(&room(wave * 500 + number), Since::Now).await.unwrap();
+        });
+        futures_util::future::join_all(joins).await;
+        let watched = ears.watched().len();
+        assert!(watched <= 1_501, "{watched} rooms are watched");
+    }
+    // Who comes to a room that is open does not wait, and nobody who is in one is put out.
+    let again = chat.reader(user());
+    timeout(Duration::from_millis(1), again.join(&room(0), Since::Now)).await.unwrap().unwrap();
+    assert!(ears.watched().contains(&room(0)));
+    sleep(chat.limits().linger * 2).await;
+    assert_eq!(ears.watched(), [room(0)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_comes_back_while_a_room_is_closed_finds_it_watched() {
     let ears = Ears::default();
     let chat = start(&ears).await;

@@ -108,6 +108,7 @@ impl World {
         limits.log_reads_max = NonZeroUsize::new(pick(&mut random, &[1, 8])).unwrap();
         limits.first_visit_entries_max = pick(&mut random, &[None, None, Some(1), Some(4)]);
         limits.linger = Duration::from_secs(pick(&mut random, &[0, 1, 30]));
+        limits.idle_rooms_max = NonZeroUsize::new(pick(&mut random, &[1, 10_000])).unwrap();
         let rolls_back = random.random_bool(0.4);
         let is_honest = !rolls_back && random.random_bool(0.4);
         limits.sweep_interval =
