@@ -49,15 +49,18 @@ impl RoomRow {
     }
 }
 
-/// The bounds in six columns: epoch, trimmed, its fingerprint, redactions, and offset and fingerprint of the newest entry.
+/// The bounds in six columns: epoch, trimmed, its fingerprint, redactions, and offset and fingerprint of the newest row, if there is one.
 pub(crate) fn bounds(row: &SqliteRow, first: usize) -> StoreResult<Bounds> {
     let epoch = Epoch::from_number(number(row, first)?);
     let bookmark = |offset, fingerprint| Bookmark { position: Position { epoch, offset }, fingerprint };
     let trimmed = bookmark(offset(row, first + 1)?, Fingerprint::from_number(number(row, first + 2)?));
-    // Of a room that was trimmed to its head, not even keys may be left.
+    // The newest row is the head only if it was not trimmed. Of what was trimmed, keys are forgotten in the order of their times, and a clock that
+    // was set back has the newest go before older ones; where everything was trimmed, `trimmed` is the head and outlives them all.
     let head = match column::<Option<i64>>(row, first + 4)? {
-        None => trimmed,
-        Some(_) => bookmark(offset(row, first + 4)?, Fingerprint::from_number(number(row, first + 5)?)),
+        Some(_) if trimmed.offset() < offset(row, first + 4)? => {
+            bookmark(offset(row, first + 4)?, Fingerprint::from_number(number(row, first + 5)?))
+        }
+        _ => trimmed,
     };
     Ok(Bounds { trimmed, head, redactions: number(row, first + 3)? })
 }

@@ -182,6 +182,39 @@ async fn a_room_trimmed_to_its_head_goes_on_counting_also_when_its_keys_are_forg
 }
 
 #[tokio::test]
+async fn a_room_goes_on_counting_when_its_newest_key_is_forgotten_before_an_older_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    let store = SqliteStore::connect(&path).await.unwrap();
+    // In the first room the newest keys are forgotten while it is erased, in the second one later.
+    let rooms = [room("erased"), room("purged")];
+    let mut heads = Vec::new();
+    for room in &rooms {
+        heads.extend(append_all(&store, room, numbered(1..=10)).await.pop());
+    }
+    store.trim(&rooms[1], heads[1].position).await.unwrap();
+    eventually("all is erased", async || !is_pending(&path).await).await;
+    store.close().await;
+    // The clock was set back by some days before the last two entries; now those are eight days old, and the ones before younger.
+    age(&path, 8 * DAY, 9..=10).await;
+
+    let store = SqliteStore::connect(&path).await.unwrap();
+    store.trim(&rooms[0], heads[0].position).await.unwrap();
+    eventually("the newest keys are forgotten", async || rows(&path).await == 2 * 8).await;
+    store.close().await;
+
+    let store = SqliteStore::connect(&path).await.unwrap();
+    for (room, head) in rooms.iter().zip(&heads) {
+        let now = bounds(&store, room).await;
+        assert_eq!((now.trimmed, now.head), (head.bookmark(), head.bookmark()));
+        let entry = fresh(store.append(room, draft("next", "hello")).await.unwrap());
+        assert_eq!(entry.position, at(head, 11));
+        assert!(entry.follows(&head.bookmark()), "the chain goes on, too");
+        assert_eq!(kept(&store, room).await, std::slice::from_ref(&entry));
+    }
+}
+
+#[tokio::test]
 async fn rooms_are_trimmed_to_the_largest_number_of_entries() {
     let folder = tempfile::tempdir().unwrap();
     let options = SqliteOptions::new(folder.path().join("chat.db")).room_entries_max(10);
