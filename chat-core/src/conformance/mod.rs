@@ -186,6 +186,7 @@ macro_rules! conformance {
             what_was_appended_is_there_after_reopening
             keys_are_remembered_after_reopening
             what_was_trimmed_and_redacted_stays_gone_after_reopening
+            a_room_trimmed_to_its_head_goes_on_counting_after_reopening
             a_new_epoch_stays_after_reopening
             the_identity_stays_after_reopening
             progress_is_remembered_after_reopening

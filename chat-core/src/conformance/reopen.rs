@@ -80,6 +80,35 @@ pub async fn what_was_trimmed_and_redacted_stays_gone_after_reopening<S: Message
     close(store).await;
 }
 
+/// The end of a room outlives its entries: where everything was trimmed, at once or bit by bit, it goes on after the last one.
+pub async fn a_room_trimmed_to_its_head_goes_on_counting_after_reopening<S: MessageLog>(
+    open: impl AsyncFn() -> S,
+    close: impl AsyncFn(S),
+) {
+    let store = open().await;
+    let mut trimmed = Vec::new();
+    for (name, steps) in [("at once", &[3][..]), ("bit by bit", &[1, 2, 3])] {
+        let room = room(name);
+        let last = fill(&store, &room, 3).await.pop().expect("three entries");
+        for &upto in steps {
+            store.trim(&room, at(last.position.epoch, upto)).await.expect("trim");
+        }
+        trimmed.push((room, last));
+    }
+    close(store).await;
+
+    let store = open().await;
+    for (room, last) in &trimmed {
+        let now = bounds(&store, room).await;
+        assert_eq!((now.trimmed, now.head), (last.bookmark(), last.bookmark()), "{room:?}");
+        let next = append_fresh(&store, room, draft("next")).await;
+        assert_eq!(next.position, at(last.position.epoch, 4), "an offset is given out once");
+        assert!(next.follows(&last.bookmark()), "the chain of fingerprints goes on");
+        assert_eq!(page(&store, room, last.position, UNLIMITED).await, (vec![next.clone()], next.bookmark()));
+    }
+    close(store).await;
+}
+
 /// A renewed epoch stays.
 pub async fn a_new_epoch_stays_after_reopening<S: MessageLog>(
     open: impl AsyncFn() -> S,

@@ -41,6 +41,7 @@ pub(crate) enum Flaw {
     TrimKeepsTheLast,
     TrimIgnoresTheEpoch,
     TrimForgetsTheFingerprint,
+    TrimForgetsTheHead,
     TrimForgetsKeys,
     RedactDoesNothing,
     RedactForgetsKeys,
@@ -255,6 +256,10 @@ impl MessageLog for Flawed {
         match self.flaw {
             Flaw::TrimKeepsTheLast => upto.offset = upto.offset.minus(1),
             Flaw::TrimIgnoresTheEpoch => upto.epoch = self.one_bounds(room).await.epoch(),
+            Flaw::TrimForgetsTheHead if upto == self.one_bounds(room).await.head.position => {
+                self.store.roll_back(room, 1);
+                upto.offset = upto.offset.minus(1);
+            }
             _ => {}
         }
         self.store.trim(room, upto).await

@@ -78,6 +78,7 @@ flaws! {
     TrimForgetsTheFingerprint: log::trim_forgets_up_to_and_including_the_position, "with the fingerprint";
     TrimForgetsTheFingerprint: log::a_redacted_entry_keeps_its_fingerprint_when_trimmed, "left == right";
     TrimIgnoresTheEpoch: log::trim_beyond_the_head_or_in_another_epoch_does_nothing, "after trimming to";
+    TrimForgetsTheHead: log::a_room_trimmed_to_its_head_goes_on_counting, "left == right";
     TrimForgetsKeys: log::keys_outlive_trimmed_entries, "trimmed to 1";
     RedactDoesNothing: log::redact_removes_the_body_and_nothing_else, "left == right";
     RedactForgetsKeys: log::a_repeat_of_a_redacted_entry_is_a_duplicate, "Duplicate";
@@ -125,10 +126,21 @@ fn a_store_that_forgets_everything_fails_each_rule_of_reopening() {
         what_was_appended_is_there_after_reopening
         keys_are_remembered_after_reopening
         what_was_trimmed_and_redacted_stays_gone_after_reopening
+        a_room_trimmed_to_its_head_goes_on_counting_after_reopening
         a_new_epoch_stays_after_reopening
         the_identity_stays_after_reopening
         progress_is_remembered_after_reopening
     }
+}
+
+#[test]
+fn a_store_that_gives_the_last_offset_of_a_trimmed_room_out_again_is_caught_when_it_is_reopened() {
+    let rule = async |store: Flawed| {
+        let (open, close) = (async || store.clone(), async |store| drop(store));
+        reopen::a_room_trimmed_to_its_head_goes_on_counting_after_reopening(open, close).await;
+    };
+    assert_eq!(verdict(rule, Flaw::None), Ok(()));
+    assert!(verdict(rule, Flaw::TrimForgetsTheHead).unwrap_err().contains("at once"));
 }
 
 #[test]
