@@ -13,10 +13,12 @@ use crate::rooms::Rooms;
 const STEP_ROOMS: usize = 128;
 
 /// A walk through all rooms.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sweep {
     /// Rooms up to this id were looked at.
     done: i64,
+    /// The entries of the next room were looked at up to here, if that is behind what was trimmed.
+    looked: Offset,
 }
 
 /// What a step did.
@@ -32,8 +34,6 @@ pub(crate) struct Swept {
 struct Overdue {
     room: RoomId,
     upto: Offset,
-    /// Perhaps further than that.
-    more: bool,
 }
 
 impl Sweep {
@@ -57,54 +57,104 @@ impl Sweep {
         .fetch_all(&mut *connection)
         .await
         .map_err(Failed::at(Stage::BeforeCommit))?;
-        let cutoff = options.retain_for.map(|age| Timestamp::now().minus(age));
+        let times = options.retain_for.map(|age| {
+            let now = Timestamp::now();
+            Times { cutoff: now.minus(age), now }
+        });
         let mut overdue = Vec::new();
-        let mut done = self.done;
+        let (mut at, mut more) = (*self, found.len() == STEP_ROOMS);
         for row in &found {
-            done = column(row, 0)?;
+            let id = column(row, 0)?;
+            // Only the first room may have been looked into by the step before.
+            let before = std::mem::replace(&mut at, Sweep { done: id, looked: Offset::ZERO });
             let Some(oldest) = column::<Option<i64>>(row, 4)? else { continue };
             let (trimmed, head) = (offset(row, 2)?, offset(row, 3)?);
             let too_many = options.room_entries_max.map_or(trimmed, |most| head.minus(most));
-            let (too_old, more) = match cutoff {
-                Some(cutoff) if oldest < sql_number(cutoff.millis()) => {
-                    old_run(connection, done, trimmed, cutoff).await?
+            let run = match &times {
+                Some(times) if times.judge(oldest) != Age::Young => {
+                    old_run(connection, id, trimmed.max(before.looked), times).await?
                 }
-                _ => (trimmed, false),
+                _ => OldRun::default(),
             };
-            let upto = too_many.max(too_old);
+            let upto = too_many.max(run.upto);
             if trimmed < upto {
                 let room = RoomId::reserved(column(row, 1)?).map_err(crate::error::corrupt)?;
-                overdue.push(Overdue { room, upto, more });
+                overdue.push(Overdue { room, upto });
             }
-            if more {
-                done -= 1;
+            if let Some(looked) = run.goes_on_after {
+                (at, more) = (Sweep { looked, ..before }, true);
                 break;
             }
         }
         trim(connection, rooms, &overdue).await?;
-        let more = found.len() == STEP_ROOMS || overdue.iter().any(|each| each.more);
-        self.done = if more { done } else { 0 };
+        *self = if more { at } else { Self::default() };
         Ok(Swept { trimmed: !overdue.is_empty(), more })
     }
 }
 
-/// The end of the run of entries after `trimmed` that are older than `cutoff`, and whether it may go on.
+/// What the time of an entry is compared with.
+struct Times {
+    /// What is older is to go.
+    cutoff: Timestamp,
+    now: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Age {
+    Old,
+    Young,
+    /// From the future: written while the clock was ahead, and nobody knows when.
+    Unknown,
+}
+
+impl Times {
+    fn judge(&self, at: i64) -> Age {
+        if at < sql_number(self.cutoff.millis()) {
+            Age::Old
+        } else if at <= sql_number(self.now.millis()) {
+            Age::Young
+        } else {
+            Age::Unknown
+        }
+    }
+}
+
+/// Entries that are too old, as far as one step has looked.
+#[derive(Debug, Default)]
+struct OldRun {
+    /// The last of them; 0 if there is none.
+    upto: Offset,
+    /// It may go on: the entries up to here were looked at.
+    goes_on_after: Option<Offset>,
+}
+
+/// The run of old entries after `after`, up to the first young one.
+///
+/// Entries are in the order in which they were written, whatever their times say. So one from the future is no younger than an old one behind
+/// it, and goes with that: otherwise a clock that was once ahead would keep everything behind it until that time comes. But an old one
+/// behind a young one takes nothing with it, since the wrong one of the two may be its own time.
 async fn old_run(
     connection: &mut SqliteConnection,
     room: i64,
-    trimmed: Offset,
-    cutoff: Timestamp,
-) -> Result<(Offset, bool), Failed> {
+    after: Offset,
+    times: &Times,
+) -> Result<OldRun, Failed> {
     let rows: Vec<(i64, i64)> =
         query_as("SELECT offset, at FROM entries WHERE room = ? AND ? < offset ORDER BY offset LIMIT ?")
             .bind(room)
-            .bind(sql_number(trimmed.get()))
+            .bind(sql_number(after.get()))
             .bind(STEP_ROWS)
             .fetch_all(connection)
             .await
             .map_err(Failed::at(Stage::BeforeCommit))?;
-    let old = rows.iter().take_while(|(_, at)| *at < sql_number(cutoff.millis())).count();
-    Ok((trimmed.plus(old as u64), old == STEP_ROWS as usize))
+    let ages: Vec<Age> =
+        rows.iter().map(|(_, at)| times.judge(*at)).take_while(|age| *age != Age::Young).collect();
+    let old = ages.iter().rposition(|age| *age == Age::Old).map(|last| last as u64 + 1);
+    let is_cut_short = ages.len() == STEP_ROWS as usize;
+    Ok(OldRun {
+        upto: old.map_or(Offset::ZERO, |old| after.plus(old)),
+        goes_on_after: is_cut_short.then(|| after.plus(ages.len() as u64)),
+    })
 }
 
 async fn trim(
@@ -118,7 +168,7 @@ async fn trim(
     rooms.load(connection, overdue.iter().map(|each| &each.room)).await?;
     let begun = sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await;
     begun.map_err(Failed::at(Stage::BeforeCommit))?;
-    for Overdue { room, upto, .. } in overdue {
+    for Overdue { room, upto } in overdue {
         forget::trim(connection, rooms, room, *upto, Stage::BeforeCommit).await?;
     }
     let committed = sqlx::raw_sql("COMMIT").execute(connection).await;

@@ -250,6 +250,55 @@ async fn entries_that_are_too_old_are_trimmed_and_younger_ones_stay() {
     assert_eq!(fresh(store.append(&attic, draft("2", "hello")).await.unwrap()).position.offset.get(), 2);
 }
 
+#[tokio::test]
+async fn entries_from_the_future_go_with_the_old_ones_behind_them_and_keep_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    let store = SqliteStore::connect(&path).await.unwrap();
+    let rooms = ["old, ahead, old", "ahead, old", "long ahead, old", "ahead only"].map(room);
+    let heads = in_a_row(rooms.iter().map(|room| append_all(&store, room, numbered(1..=1300)))).await;
+    store.close().await;
+    // The last ten of each are from now. The clock was some years ahead before, for more than one step's worth of entries in the third room.
+    age(&path, 100 * DAY, 1..=1290).await;
+    for (index, ahead) in [2..=2, 1..=1, 1..=1100, 1..=1290].into_iter().enumerate() {
+        let sql = format!(
+            "UPDATE entries SET at = at + {} WHERE room = {} AND offset BETWEEN {} AND {}",
+            (5000 * DAY).as_millis(),
+            index + 1,
+            ahead.start(),
+            ahead.end()
+        );
+        raw_sql(AssertSqlSafe(sql)).execute(&mut intruder(&path).await).await.unwrap();
+    }
+    let options = SqliteOptions::new(&path).retain_for(9 * DAY).retention_interval(Duration::from_millis(5));
+    let store = options.connect().await.unwrap();
+    for (room, head) in rooms.iter().zip(&heads).take(3) {
+        eventually("the old ones are trimmed", async || kept(&store, room).await.len() == 10).await;
+        assert_eq!(bounds(&store, room).await.head, head.last().unwrap().bookmark());
+    }
+    assert_eq!(kept(&store, &rooms[3]).await.len(), 1300, "nothing says that these are old");
+}
+
+#[tokio::test]
+async fn an_entry_that_looks_old_takes_no_younger_one_before_it_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    let store = SqliteStore::connect(&path).await.unwrap();
+    let (lobby, last) = (room("lobby"), room("the last one"));
+    append_all(&store, &lobby, numbered(1..=9)).await;
+    append_all(&store, &last, numbered(1..=3)).await;
+    store.close().await;
+    // The machine had started with its clock at 1970, wrote one entry, and then learnt the time.
+    let sql = "UPDATE entries SET at = 5000 WHERE room = 1 AND offset = 5";
+    raw_sql(sql).execute(&mut intruder(&path).await).await.unwrap();
+    age(&path, 10 * DAY, 1..=2).await;
+    let options = SqliteOptions::new(&path).retain_for(9 * DAY).retention_interval(Duration::from_millis(5));
+    let store = options.connect().await.unwrap();
+    eventually("all rooms were looked at", async || kept(&store, &last).await.len() == 1).await;
+    let left: Vec<u64> = kept(&store, &lobby).await.iter().map(|entry| entry.position.offset.get()).collect();
+    assert_eq!(left, [3, 4, 5, 6, 7, 8, 9]);
+}
+
 fn numbered(keys: std::ops::RangeInclusive<u64>) -> impl Iterator<Item = Draft> {
     keys.map(|n| draft(&n.to_string(), "hello"))
 }
