@@ -73,6 +73,18 @@ impl Failed {
     pub(crate) fn at(stage: Stage) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| Self::Statement { stage, source }
     }
+
+    /// Whether it may be about one of the rows that were written or looked at, so that the others may be written without it. Damage is: it is in
+    /// one place of the file.
+    pub(crate) fn is_about_one_row(&self) -> bool {
+        match self {
+            Self::Statement { source, .. } => matches!(
+                Code::of(source).map(Code::primary),
+                Some(Code::TOOBIG | Code::CONSTRAINT | Code::MISMATCH | Code::CORRUPT)
+            ),
+            Self::Store(error) => matches!(error, StoreError::Corrupt { .. }),
+        }
+    }
 }
 
 impl From<StoreError> for Failed {
@@ -166,11 +178,6 @@ impl Code {
 /// A row with the same key or offset is there already.
 pub(crate) fn is_unique_violation(error: &sqlx::Error) -> bool {
     Code::of(error) == Some(Code::CONSTRAINT_UNIQUE)
-}
-
-/// Whether it was about one of the rows that were written, so that the others may be written without it.
-pub(crate) fn is_about_one_row(error: &sqlx::Error) -> bool {
-    matches!(Code::of(error).map(Code::primary), Some(Code::TOOBIG | Code::CONSTRAINT | Code::MISMATCH))
 }
 
 /// Whether the connection can be used further after this error. Otherwise it is opened anew.

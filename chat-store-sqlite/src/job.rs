@@ -71,10 +71,56 @@ impl Group {
         self.appends.len() + self.advances.len()
     }
 
-    /// Each on its own, in order.
-    pub(crate) fn singly(self) -> impl Iterator<Item = Group> {
-        let appends = self.appends.into_iter().map(|each| Group { appends: vec![each], ..Group::default() });
-        appends
-            .chain(self.advances.into_iter().map(|each| Group { advances: vec![each], ..Group::default() }))
+    /// In order. Of two or more, neither half is empty.
+    pub(crate) fn halves(mut self) -> [Group; 2] {
+        let half = self.len() / 2;
+        let appends = self.appends.split_off(half.min(self.appends.len()));
+        let advances = self.advances.split_off(half - self.appends.len());
+        [self, Group { appends, advances }]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chat_core::{Author, Body, DisplayName, Kind, MessageKey, UserId};
+
+    use super::*;
+
+    #[test]
+    fn a_group_is_halved_down_to_single_writes_in_their_order() {
+        let (room, who) = (RoomId::new("lobby").unwrap(), SubscriberId::new("phone").unwrap());
+        let author = Author { id: UserId::new("ada").unwrap(), name: DisplayName::new("Ada").unwrap() };
+        for (appends, advances) in [(5, 3), (1, 1), (0, 4), (7, 0), (1, 6)] {
+            let mut group = Group::default();
+            for n in 0..appends {
+                let key = MessageKey::new(&n.to_string()).unwrap();
+                let draft =
+                    Draft { kind: Kind::Message, author: author.clone(), key, body: Body::text("hello") };
+                group.appends.push((Post { room: room.clone(), draft }, oneshot::channel().0));
+            }
+            for n in 0..advances {
+                let reader = ReaderKey { what: Progress::Read, who: who.clone(), room: room.clone() };
+                let upto = Position {
+                    epoch: Epoch::from_number(n + 1),
+                    ..chat_core::Bounds::UNWRITTEN.head.position
+                };
+                group.advances.push((Advance { reader, upto }, oneshot::channel().0));
+            }
+            let (mut waiting, mut singles) = (vec![group], Vec::new());
+            while let Some(group) = waiting.pop() {
+                if group.len() == 1 {
+                    let keys = group.appends.iter().map(|(post, _)| post.draft.key.to_string());
+                    let epochs =
+                        group.advances.iter().map(|(advance, _)| advance.upto.epoch.number().to_string());
+                    singles.extend(keys.chain(epochs));
+                    continue;
+                }
+                let [first, second] = group.halves();
+                assert!(first.len().abs_diff(second.len()) <= 1);
+                waiting.extend([second, first]);
+            }
+            let expected = (0..appends).chain(1..=advances).map(|n| n.to_string());
+            assert_eq!(singles, expected.collect::<Vec<_>>());
+        }
     }
 }

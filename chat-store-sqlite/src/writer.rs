@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::batch::Batch;
-use crate::error::{Failed, Problem, STORE, Stage, is_about_one_row, leaves_connection_usable, refused};
+use crate::error::{Failed, Problem, STORE, Stage, leaves_connection_usable, refused};
 use crate::file::DatabaseFile;
 use crate::job::{Advance, Group, Job, Post, Solo};
 use crate::options::SqliteOptions;
@@ -99,13 +99,11 @@ impl Writer {
             Err(failed) => failed,
         };
         self.recover(&failed).await;
-        if let Failed::Statement { source, .. } = &failed
-            && is_about_one_row(source)
-            && 1 < group.len()
-        {
-            // One row must not take the others with it.
-            for single in group.singly() {
-                Box::pin(self.settle(single)).await;
+        if failed.is_about_one_row() && 1 < group.len() {
+            // One row must not take the others with it. By halves, because what is damaged stays so: each group that it is in costs some
+            // commits more, and not one for each write.
+            for half in group.halves() {
+                Box::pin(self.settle(half)).await;
             }
             return;
         }

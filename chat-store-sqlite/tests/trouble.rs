@@ -5,12 +5,13 @@ mod support;
 
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
+use std::path::Path;
 use std::time::Duration;
 
-use chat_core::{MessageLog, PageLimit, Replay, StoreError};
+use chat_core::{Delivery, MessageLog, PageLimit, Progress, Replay, RoomId, StoreError, SubscriberId};
 use chat_store_sqlite::{ConnectError, SqliteOptions, SqliteStore};
 use sqlx::{Connection, raw_sql};
-use support::{at, draft, eventually, files, fresh, intruder, kept, room};
+use support::{at, bounds, draft, eventually, files, fresh, in_a_row, intruder, kept, room};
 
 fn chain(error: &dyn std::error::Error) -> String {
     std::iter::successors(Some(error), |error| error.source()).map(|each| format!("{each}; ")).collect()
@@ -173,6 +174,53 @@ async fn a_damaged_file_is_told_and_never_a_panic() {
     assert!(chain(&failed).contains("restore a backup"), "{}", chain(&failed));
     let failed = store.append(&lobby, draft("new", "hello")).await;
     assert!(failed.is_err(), "{failed:?}");
+}
+
+/// Has something of one room be as this crate never writes it. The other one is sound.
+async fn damage(path: &Path, how: &'static str) -> [RoomId; 2] {
+    let store = SqliteStore::connect(path).await.unwrap();
+    let rooms = ["damaged", "sound"].map(room);
+    for room in &rooms {
+        let entry = fresh(store.append(room, draft("1", "hello")).await.unwrap());
+        store.advance(Progress::Read, &phone(), room, entry.position).await.unwrap();
+    }
+    store.close().await;
+    raw_sql(how).execute(&mut intruder(path).await).await.unwrap();
+    rooms
+}
+
+fn phone() -> SubscriberId {
+    SubscriberId::new("phone").unwrap()
+}
+
+#[tokio::test]
+async fn what_is_damaged_takes_nothing_else_of_its_commit_with_it() {
+    // A room, a key that is used again, and how far a reader has come; and which of the calls below fail for it.
+    for (how, fails) in [
+        ("UPDATE rooms SET epoch = -1 WHERE name = 'damaged'", [true, false, true, false, false]),
+        ("UPDATE entries SET kind = 99 WHERE room = 1", [false, false, true, false, false]),
+        ("UPDATE progress SET epoch = -1 WHERE room = 'damaged'", [false, false, false, true, false]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("chat.db");
+        let [damaged, sound] = damage(&path, how).await;
+        let store = SqliteStore::connect(&path).await.unwrap();
+        let (head, phone) = (bounds(&store, &sound).await.head.position, phone());
+        let (appended, advanced) = tokio::join!(
+            in_a_row(
+                [(&damaged, "2"), (&sound, "2"), (&damaged, "1")]
+                    .map(|(room, key)| store.append(room, draft(key, "hello")))
+            ),
+            in_a_row([&damaged, &sound].map(|room| store.advance(Progress::Read, &phone, room, head))),
+        );
+        let appended = appended.into_iter().map(|outcome| outcome.map(drop));
+        let outcomes: Vec<_> =
+            appended.chain(advanced.into_iter().map(|outcome| outcome.map(drop))).collect();
+        for (which, (outcome, fails)) in outcomes.iter().zip(fails).enumerate() {
+            let told = matches!(outcome, Err(StoreError::Corrupt { .. }));
+            assert_eq!((outcome.is_err(), told), (fails, fails), "{how}: {which} of {outcomes:?}");
+        }
+    }
 }
 
 #[tokio::test]
