@@ -4,7 +4,7 @@ use chat_core::{Bookmark, Fingerprint, Offset, Position, RoomId, Timestamp};
 use sqlx::{AssertSqlSafe, Row, SqliteConnection, query, query_as, raw_sql};
 
 use crate::bounds::sql_number;
-use crate::error::{Failed, Stage};
+use crate::error::{Failed, Stage, corrupt};
 use crate::options::SqliteOptions;
 use crate::rooms::{Room, Rooms};
 
@@ -29,12 +29,13 @@ pub(crate) async fn trim(
     if upto <= bounds.trimmed.offset() || bounds.head.offset() < upto {
         return Ok(false);
     }
-    let (fingerprint,): (i64,) = query_as("SELECT fingerprint FROM entries WHERE room = ? AND offset = ?")
+    let found: Option<(i64,)> = query_as("SELECT fingerprint FROM entries WHERE room = ? AND offset = ?")
         .bind(id)
         .bind(sql_number(upto.get()))
-        .fetch_one(&mut *connection)
+        .fetch_optional(&mut *connection)
         .await
         .map_err(Failed::at(Stage::BeforeCommit))?;
+    let (fingerprint,) = found.ok_or_else(|| corrupt(format!("entry {upto} of a room is missing")))?;
     query("UPDATE rooms SET trimmed = ?, trimmed_fingerprint = ? WHERE id = ?")
         .bind(sql_number(upto.get()))
         .bind(fingerprint)

@@ -1,10 +1,11 @@
 //! [`Sweep`]: which rooms have entries that are too old or too many. A few rooms at a time; trimming them is `forget.rs`'s.
 
-use chat_core::{Offset, RoomId, Timestamp};
+use chat_core::{Offset, RoomId, StoreError, Timestamp};
+use sqlx::sqlite::SqliteRow;
 use sqlx::{SqliteConnection, query, query_as};
 
 use crate::bounds::{column, offset, sql_number};
-use crate::error::{Failed, Stage};
+use crate::error::{Failed, Stage, corrupt};
 use crate::forget::{self, STEP_ROWS};
 use crate::options::SqliteOptions;
 use crate::rooms::Rooms;
@@ -32,6 +33,7 @@ pub(crate) struct Swept {
 
 /// A room with entries to trim.
 struct Overdue {
+    id: i64,
     room: RoomId,
     upto: Offset,
 }
@@ -67,29 +69,54 @@ impl Sweep {
             let id = column(row, 0)?;
             // Only the first room may have been looked into by the step before.
             let before = std::mem::replace(&mut at, Sweep { done: id, looked: Offset::ZERO });
-            let Some(oldest) = column::<Option<i64>>(row, 4)? else { continue };
-            let (trimmed, head) = (offset(row, 2)?, offset(row, 3)?);
-            let too_many = options.room_entries_max.map_or(trimmed, |most| head.minus(most));
-            let run = match &times {
-                Some(times) if times.judge(oldest) != Age::Young => {
-                    old_run(connection, id, trimmed.max(before.looked), times).await?
-                }
-                _ => OldRun::default(),
-            };
-            let upto = too_many.max(run.upto);
-            if trimmed < upto {
-                let room = RoomId::reserved(column(row, 1)?).map_err(crate::error::corrupt)?;
-                overdue.push(Overdue { room, upto });
-            }
-            if let Some(looked) = run.goes_on_after {
+            let outcome = overdue_of(connection, row, id, before.looked, options, times.as_ref()).await;
+            let Some((due, goes_on_after)) = unless_damaged(id, outcome)? else { continue };
+            overdue.extend(due);
+            if let Some(looked) = goes_on_after {
                 (at, more) = (Sweep { looked, ..before }, true);
                 break;
             }
         }
-        trim(connection, rooms, &overdue).await?;
+        let trimmed = trim(connection, rooms, &overdue).await?;
         *self = if more { at } else { Self::default() };
-        Ok(Swept { trimmed: !overdue.is_empty(), more })
+        Ok(Swept { trimmed, more })
     }
+}
+
+/// What is damaged in one room must not keep the others from being looked at: it is told, and passed by.
+fn unless_damaged<T>(room: i64, outcome: Result<T, Failed>) -> Result<Option<T>, Failed> {
+    match outcome {
+        Ok(value) => Ok(Some(value)),
+        Err(Failed::Store(error @ StoreError::Corrupt { .. })) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, room, "a damaged room of the database is not trimmed");
+            Ok(None)
+        }
+        Err(failed) => Err(failed),
+    }
+}
+
+/// What there is to trim of a room, and where its entries are to be looked at further.
+async fn overdue_of(
+    connection: &mut SqliteConnection,
+    row: &SqliteRow,
+    id: i64,
+    looked: Offset,
+    options: &SqliteOptions,
+    times: Option<&Times>,
+) -> Result<(Option<Overdue>, Option<Offset>), Failed> {
+    let Some(oldest) = column::<Option<i64>>(row, 4)? else { return Ok((None, None)) };
+    let (trimmed, head) = (offset(row, 2)?, offset(row, 3)?);
+    let too_many = options.room_entries_max.map_or(trimmed, |most| head.minus(most));
+    let run = match times {
+        Some(times) if times.judge(oldest) != Age::Young => {
+            old_run(connection, id, trimmed.max(looked), times).await?
+        }
+        _ => OldRun::default(),
+    };
+    let upto = too_many.max(run.upto);
+    let room = RoomId::reserved(column(row, 1)?).map_err(corrupt)?;
+    Ok(((trimmed < upto).then_some(Overdue { id, room, upto }), run.goes_on_after))
 }
 
 /// What the time of an entry is compared with.
@@ -157,20 +184,28 @@ async fn old_run(
     })
 }
 
+/// In one commit. Answers whether anything was trimmed.
 async fn trim(
     connection: &mut SqliteConnection,
     rooms: &mut Rooms,
     overdue: &[Overdue],
-) -> Result<(), Failed> {
-    if overdue.is_empty() {
-        return Ok(());
+) -> Result<bool, Failed> {
+    let mut sound = Vec::with_capacity(overdue.len());
+    for each in overdue {
+        let loaded = rooms.load(connection, std::iter::once(&each.room)).await;
+        sound.extend(unless_damaged(each.id, loaded)?.map(|()| each));
     }
-    rooms.load(connection, overdue.iter().map(|each| &each.room)).await?;
+    if sound.is_empty() {
+        return Ok(false);
+    }
     let begun = sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await;
     begun.map_err(Failed::at(Stage::BeforeCommit))?;
-    for Overdue { room, upto } in overdue {
-        forget::trim(connection, rooms, room, *upto, Stage::BeforeCommit).await?;
+    let mut trimmed = false;
+    for Overdue { id, room, upto } in sound {
+        let outcome = forget::trim(connection, rooms, room, *upto, Stage::BeforeCommit).await;
+        trimmed |= unless_damaged(*id, outcome)?.unwrap_or_default();
     }
     let committed = sqlx::raw_sql("COMMIT").execute(connection).await;
-    committed.map(drop).map_err(Failed::at(Stage::Commit))
+    committed.map_err(Failed::at(Stage::Commit))?;
+    Ok(trimmed)
 }

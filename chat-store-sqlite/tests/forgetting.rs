@@ -299,6 +299,30 @@ async fn an_entry_that_looks_old_takes_no_younger_one_before_it_with_it() {
     assert_eq!(left, [3, 4, 5, 6, 7, 8, 9]);
 }
 
+#[tokio::test]
+async fn a_damaged_room_is_not_trimmed_and_keeps_no_other_from_being_trimmed() {
+    for damage in [
+        "UPDATE rooms SET epoch = -1 WHERE name = 'damaged'",
+        "UPDATE rooms SET trimmed = -1 WHERE name = 'damaged'; UPDATE entries SET offset = 0 WHERE room = 1 AND offset = 1",
+        "UPDATE rooms SET name = '' WHERE name = 'damaged'",
+        "DELETE FROM entries WHERE room = 1 AND offset = 20",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("chat.db");
+        let store = SqliteStore::connect(&path).await.unwrap();
+        let [damaged, sound] = ["damaged", "sound"].map(room);
+        append_all(&store, &damaged, numbered(1..=30)).await;
+        append_all(&store, &sound, numbered(1..=30)).await;
+        store.close().await;
+        raw_sql(damage).execute(&mut intruder(&path).await).await.unwrap();
+        let before = rows(&path).await;
+        let store = SqliteOptions::new(&path).room_entries_max(10).connect().await.unwrap();
+        eventually(damage, async || kept(&store, &sound).await.len() == 10).await;
+        store.close().await;
+        assert_eq!(rows(&path).await, before, "{damage}");
+    }
+}
+
 fn numbered(keys: std::ops::RangeInclusive<u64>) -> impl Iterator<Item = Draft> {
     keys.map(|n| draft(&n.to_string(), "hello"))
 }
