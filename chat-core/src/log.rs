@@ -44,6 +44,9 @@ pub trait MessageLog: Debug + Send + Sync + 'static {
 
     /// What is kept of each room, in the order asked for; [`Bounds::UNWRITTEN`] for a room that was never written to. Asking stores nothing.
     /// Sees every append that returned before this call began.
+    ///
+    /// # Errors
+    /// One room that cannot be answered for fails the whole call: whoever asks about several asks again about parts of them.
     async fn bounds(&self, rooms: &[RoomId]) -> StoreResult<Vec<Bounds>>;
 
     /// Forgets entries up to and including `upto`. Idempotent; offsets that remain do not change; keys remain.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backoff::Backoff;
-use crate::error::StoreResult;
+use crate::error::{StoreError, StoreResult};
 use crate::id::RoomId;
 use crate::mutants::{Mutant, mutated};
 use crate::rooms::Rooms;
@@ -36,15 +36,26 @@ impl Rooms {
                 }
                 continue;
             }
-            match self.compare(&due).await {
-                Ok(()) => backoff = Backoff::default(),
-                Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "rooms could not be compared with the log; trying again"
-                    );
-                    due.iter().for_each(|id| self.suspicion().suspect(id));
-                    backoff.wait().await;
+            let mut parts = vec![due];
+            while let Some(part) = parts.pop() {
+                match self.compare(&part).await {
+                    Ok(()) => backoff = Backoff::default(),
+                    // One room that the log cannot understand fails the whole question, and does so each time.
+                    Err(StoreError::Corrupt { .. }) if 1 < part.len() => {
+                        let (first, second) = part.split_at(part.len() / 2);
+                        parts.extend([second.to_vec(), first.to_vec()]);
+                    }
+                    Err(error) => {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "rooms could not be compared with the log; trying again"
+                        );
+                        // Trying again does not help a damaged room: it has its next turn with all others.
+                        if !matches!(error, StoreError::Corrupt { .. }) {
+                            part.iter().for_each(|id| self.suspicion().suspect(id));
+                        }
+                        backoff.wait().await;
+                    }
                 }
             }
         }

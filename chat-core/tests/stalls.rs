@@ -1,8 +1,8 @@
 //! What must not hold up others: readers that are not polled, rooms that cannot be read, large messages, stores that panic.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -179,6 +179,8 @@ struct Counting {
     asked: Arc<AtomicU64>,
     /// A room of which most cannot be read.
     corrupt: Option<RoomId>,
+    /// Rooms of which not even the bounds can be answered, from then on.
+    damaged: Arc<Mutex<Vec<RoomId>>>,
     panics: bool,
 }
 
@@ -214,6 +216,9 @@ impl MessageLog for Counting {
 
     async fn bounds(&self, rooms: &[RoomId]) -> StoreResult<Vec<Bounds>> {
         self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.damaged.lock().unwrap().iter().any(|room| rooms.contains(room)) {
+            return Err(StoreError::corrupt("memory", "a bad row"));
+        }
         tokio::task::yield_now().await;
         self.store.bounds(rooms).await
     }
@@ -293,6 +298,33 @@ async fn a_room_that_cannot_be_read_does_not_stop_the_others_of_its_reader() {
     assert!(timeout(AN_HOUR, reader.next(Budget::default())).await.is_err());
     let reads = store.reads();
     assert!((1_000..3_600).contains(&reads), "{reads} reads in an hour");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rooms_that_cannot_be_compared_with_the_log_do_not_hide_the_others() {
+    let store = Counting::default();
+    let faults = Faults::new(1, DEAF);
+    let chat = start(faults.wrap(store.backends()), |limits| limits.rooms_per_reader_max = 1_000).await;
+    let reader = chat.reader(user("bob"));
+    let rooms: Vec<RoomId> = (0..600).map(|number| room(&format!("r{number:03}"))).collect();
+    for room in &rooms {
+        reader.join(room, Since::Start).await.unwrap();
+    }
+    let rounds = async || {
+        store.asked();
+        assert!(timeout(100 * chat.limits().sweep_interval, reader.next(Budget::default())).await.is_err());
+        store.asked()
+    };
+    let usual = rounds().await;
+    *store.damaged.lock().unwrap() = vec![rooms[0].clone(), rooms[7].clone(), rooms[599].clone()];
+    // Only a comparison tells of these.
+    for room in &rooms {
+        fill(&store.store, room, 1, 10).await;
+    }
+    read(&reader, rooms.len() - 3).await;
+    // Nor are they asked for in a tight loop.
+    let asked = rounds().await;
+    assert!(asked <= usual + 100 * 3 * 16, "{asked} questions in a hundred rounds, and {usual} before");
 }
 
 #[tokio::test(start_paused = true)]
