@@ -8,6 +8,7 @@ use crate::error::{StoreError, StoreResult};
 use crate::id::RoomId;
 use crate::mutants::{Mutant, mutated};
 use crate::rooms::Rooms;
+use crate::task::in_a_task;
 
 /// Rooms compared in one call of the log.
 const BATCH: usize = 256;
@@ -69,7 +70,12 @@ impl Rooms {
             before.extend(seen.map(|seen| (room, seen)));
         }
         let ids: Vec<RoomId> = before.iter().map(|(room, _)| room.id.clone()).collect();
-        let found = if ids.is_empty() { Vec::new() } else { self.log.bounds(&ids).await? };
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let log = self.log.clone();
+        // A panic of the store must not end the sweep.
+        let found = in_a_task(async move { log.bounds(&ids).await }).await?;
         for ((room, seen), bounds) in before.iter().zip(&found) {
             self.change(room, |state, spare| state.compare(*seen, bounds, spare));
         }

@@ -1,7 +1,7 @@
 //! What must not hold up others: readers that are not polled, rooms that cannot be read, large messages, stores that panic.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -182,6 +182,8 @@ struct Counting {
     /// Rooms of which not even the bounds can be answered, from then on.
     damaged: Arc<Mutex<Vec<RoomId>>>,
     panics: bool,
+    /// As `panics`, for questions about bounds; can be changed.
+    asking_panics: Arc<AtomicBool>,
 }
 
 impl Counting {
@@ -216,6 +218,7 @@ impl MessageLog for Counting {
 
     async fn bounds(&self, rooms: &[RoomId]) -> StoreResult<Vec<Bounds>> {
         self.asked.fetch_add(1, Ordering::SeqCst);
+        assert!(!self.asking_panics.load(Ordering::SeqCst), "a bug in a store");
         if self.damaged.lock().unwrap().iter().any(|room| rooms.contains(room)) {
             return Err(StoreError::corrupt("memory", "a bad row"));
         }
@@ -338,6 +341,20 @@ async fn a_panic_in_a_store_is_a_failure_of_one_question() {
     assert!(timeout(AN_HOUR, reader.next(Budget::default())).await.is_err());
     fill(&store.store, &b, 5, 10).await;
     read(&reader, 5).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn comparing_goes_on_after_a_panic_in_a_store() {
+    let (store, a) = (Counting::default(), room("a"));
+    let faults = Faults::new(1, DEAF);
+    let chat = start(faults.wrap(store.backends()), |_| {}).await;
+    let reader = chat.reader(user("bob"));
+    reader.join(&a, Since::Start).await.unwrap();
+    store.asking_panics.store(true, Ordering::SeqCst);
+    assert!(timeout(AN_HOUR, reader.next(Budget::default())).await.is_err());
+    store.asking_panics.store(false, Ordering::SeqCst);
+    fill(&store.store, &a, 1, 10).await;
+    read(&reader, 1).await;
 }
 
 #[tokio::test(start_paused = true)]
