@@ -168,9 +168,7 @@ impl Chat {
         if !mutated(Mutant::PostUnasked) {
             self.authorise(who, room, Action::Post).await?;
         }
-        if self.shared.rooms.tasks.is_closed() {
-            return Err(shut_down().into());
-        }
+        self.check_running()?;
         let append = append(self.shared.rooms.clone(), self.shared.delivery.clone(), room.clone(), draft);
         let append = self.shared.rooms.tasks.spawn(append);
         if mutated(Mutant::AnswerBeforeCommit) {
@@ -217,11 +215,12 @@ impl Chat {
     /// Removes the body of one message for good, here and on the other nodes. For the application itself: nobody is asked.
     ///
     /// # Errors
-    /// If the store fails; repeat it.
+    /// If the store fails; repeat it. [`Unavailable`](StoreError::Unavailable) after [`shutdown`](Self::shutdown).
     ///
     /// # Cancellation
     /// Safe: it goes on in a task of its own, so that what is gone from the store goes from memory, too.
     pub async fn redact(&self, room: &RoomId, at: Position) -> Result<(), StoreError> {
+        self.check_running()?;
         let redact = redact(self.shared.rooms.clone(), self.shared.delivery.clone(), room.clone(), at);
         let redacted = self.shared.rooms.tasks.spawn(redact).await;
         redacted.unwrap_or_else(|broken| Err(StoreError::indeterminate("chat", broken)))
@@ -230,12 +229,21 @@ impl Chat {
     /// Forgets the messages of a room up to and including `upto`. For the application itself: nobody is asked.
     ///
     /// # Errors
-    /// If the store fails; repeat it.
+    /// As [`redact`](Self::redact).
+    ///
+    /// # Cancellation
+    /// As [`redact`](Self::redact).
     pub async fn trim(&self, room: &RoomId, upto: Position) -> Result<(), StoreError> {
-        self.shared.rooms.log.trim(room, upto).await?;
-        self.shared.rooms.pages.forget(room);
-        self.shared.rooms.suspect(room);
-        Ok(())
+        self.check_running()?;
+        let (rooms, room) = (self.shared.rooms.clone(), room.clone());
+        let trim = async move {
+            rooms.log.trim(&room, upto).await?;
+            rooms.pages.forget(&room);
+            rooms.suspect(&room);
+            Ok(())
+        };
+        let trimmed = self.shared.rooms.tasks.spawn(trim).await;
+        trimmed.unwrap_or_else(|broken| Err(StoreError::indeterminate("chat", broken)))
     }
 
     /// Names the store for its whole life; fails while the store is away.
@@ -251,11 +259,15 @@ impl Chat {
         &self.shared.rooms.limits
     }
 
-    /// Takes no more posts, and returns when those under way have ended and the background tasks are told to.
+    /// Changes nothing more, neither by posts nor otherwise, and returns when what is under way has ended and the background tasks are told to.
     pub async fn shutdown(&self) {
         self.shared.rooms.tasks.close();
         self.shared.stop.cancel();
         self.shared.rooms.tasks.wait().await;
+    }
+
+    fn check_running(&self) -> Result<(), StoreError> {
+        if self.shared.rooms.tasks.is_closed() { Err(shut_down()) } else { Ok(()) }
     }
 
     pub(crate) fn rooms(&self) -> &Arc<Rooms> {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use chat_core::fault::{FaultRates, Faults};
 use chat_core::*;
 
 fn room() -> RoomId {
@@ -251,4 +252,38 @@ async fn an_abridged_position_is_checked_as_far_as_it_goes() {
         let joined = reader.join(&room(), since).await.unwrap();
         assert_eq!((joined.lost, joined.start == at), (lost, !lost));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_finishes_what_was_begun_and_refuses_every_change_after_it() {
+    let store = MemoryStore::new();
+    let delay_max = Duration::from_millis(50);
+    let faults = Faults::new(1, FaultRates { delayed: 1.0, delay_max, ..FaultRates::NONE });
+    let chat = Chat::builder(faults.wrap(Backends::from_store(store.clone()))).start().await.unwrap();
+    post(&chat, 1..=5).await;
+    let head = chat.bounds(&room()).await.unwrap().head.position;
+    let at = |offset| Position { offset: Offset::new(offset).unwrap(), ..head };
+    let room = room();
+    {
+        let (trim, redact) = (chat.trim(&room, at(2)), chat.redact(&room, at(4)));
+        let begun = futures_util::future::join3(trim, redact, chat.post(&room, draft("ada", "k6", "6")));
+        // Begun, and then nobody waits for it any more.
+        assert!(futures_util::poll!(&mut Box::pin(begun)).is_pending());
+    }
+    chat.shutdown().await;
+    let after = store.bounds(std::slice::from_ref(&room)).await.unwrap()[0];
+    assert_eq!((after.trimmed.offset().get(), after.redactions, after.head.offset().get()), (2, 1, 6));
+
+    let refused = [
+        chat.trim(&room, at(3)).await,
+        chat.redact(&room, at(5)).await,
+        chat.post(&room, draft("ada", "k7", "7")).await.map(drop).map_err(|error| match error {
+            ChatError::Store(error) => error,
+            other => panic!("{other:?}"),
+        }),
+    ];
+    for outcome in refused {
+        assert!(matches!(outcome, Err(StoreError::Unavailable { .. })), "{outcome:?}");
+    }
+    assert_eq!(store.bounds(&[room]).await.unwrap(), [after]);
 }
