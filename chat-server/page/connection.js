@@ -109,6 +109,12 @@ export class Connection {
   }
 
   async #post(draft, life) {
+    // A server closes a connection over which more comes than it takes, so such a draft would never be answered, nor any behind it.
+    if (packetBytes(draft) > this.#packetBytesMax()) {
+      this.#outbox.fail(draft.id, { code: 'too_large', message: 'it is too long', retryable: false });
+      this.#tell.refused(draft);
+      return;
+    }
     const reply = await this.#ask('post', { room: this.#room, id: draft.id, content: draft.content });
     if (reply?.ok) {
       this.#settle(draft, reply.offset);
@@ -123,6 +129,12 @@ export class Connection {
     } else {
       await pause(reply);
     }
+  }
+
+  /** What the server said in its handshake; the library keeps it to itself. */
+  #packetBytesMax() {
+    const told = this.#socket.io.engine?._maxPayload ?? 0;
+    return told > 0 ? told : 1_000_000;
   }
 
   #message(message) {
@@ -218,4 +230,10 @@ export class Connection {
 
 function pause(reply) {
   return new Promise((done) => setTimeout(done, reply?.error?.retryAfterMs ?? TRY_AGAIN_MS));
+}
+
+/** About what a draft takes on the wire, in bytes. */
+function packetBytes({ id, content }) {
+  const envelope = 512;
+  return new TextEncoder().encode(JSON.stringify({ id, content })).length + envelope;
 }

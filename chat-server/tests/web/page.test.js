@@ -226,6 +226,18 @@ test('a refused message says why, and can be edited and sent', async (t) => {
   await shows(ada.page, ['shorter']);
 });
 
+test('a message that no packet can carry is refused at once, and holds up nothing', async (t) => {
+  const server = await startServer(t);
+  const browser = await startBrowser(t);
+  const ada = await visit(browser, server);
+  await isIn(ada.page, 'online');
+  await say(ada.page, 'x'.repeat(1_000_100));
+  await say(ada.page, 'after it');
+  await until(async () => (await settled(ada.page)).includes('after it'), 'the next one is stored');
+  assert.match(await ada.page.textContent('#messages .failed .fate'), /^Not sent: it is too long\./);
+  await isIn(ada.page, 'online');
+});
+
 test('what is said about a draft, and when a message came, can be read whole on a phone', async (t) => {
   const server = await startServer(t);
   const browser = await startBrowser(t);
