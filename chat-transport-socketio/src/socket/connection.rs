@@ -181,7 +181,8 @@ impl Connection {
         }
         let limits = &self.shared.limits;
         let served = match self.shared.namespaces.get(namespace.as_str()) {
-            _ if limits.connects <= self.connects as usize => Err("Too many CONNECTs on one connection"),
+            // Told by CONNECT_ERROR it would be final, while a new connection begins afresh.
+            _ if limits.connects <= self.connects as usize => return Err(CloseReason::Closed),
             None => Err("Invalid namespace"),
             Some(_) if limits.namespaces <= self.joined.len() => Err("Too many namespaces on one connection"),
             Some(served) => Ok(served),

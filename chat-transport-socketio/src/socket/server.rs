@@ -163,8 +163,8 @@ impl SocketIoBuilder {
         self
     }
 
-    /// CONNECTs of one connection, for as long as it lasts: each may cost a look into a store. One more is refused with a `connect_error`,
-    /// whatever became of those before, and the handlers are not asked; a new connection begins afresh. Default: 100.
+    /// CONNECTs of one connection, for as long as it lasts: each may cost a look into a store. At one more, whatever became of
+    /// those before, the connection is closed without asking the handlers; a new one begins afresh. Default: 100.
     #[must_use]
     pub fn connects_max(mut self, connects: usize) -> Self {
         self.limits.connects = connects;
