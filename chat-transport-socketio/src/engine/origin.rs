@@ -11,7 +11,7 @@ use http::{HeaderMap, Uri};
 
 /// A policy for the `Origin` header. A request without one does not come from a page of another site, and is accepted.
 ///
-/// Origins are listed as browsers write them: `https://example.org`.
+/// Origins are listed as browsers write them: `https://example.org`. A slash at the end, or the scheme's own port, does no harm.
 ///
 /// What a request calls the server (`Host`) is under the control of whoever owns that name. A page of `http://evil.example:3000`
 /// whose name is made to point at the visitor's own machine (DNS rebinding) is of the same origin as a server on
@@ -49,13 +49,20 @@ impl Origins {
         };
         let Ok(origin) = origin.to_str() else { return false };
         own.is_some_and(|host| same_origin(origin, host))
-            || listed.iter().any(|entry| entry.trim_end_matches('/').eq_ignore_ascii_case(origin))
+            || listed.iter().any(|entry| as_browsers_write(entry).eq_ignore_ascii_case(origin))
     }
 
     /// Whether pages of other origins may send what the browser knows of the visitor. Not where every page is allowed: nobody chose those.
     pub(crate) fn credentials(&self) -> bool {
         !matches!(self, Self::Any)
     }
+}
+
+/// Browsers leave out the slash, and the port that the scheme has anyway.
+fn as_browsers_write(entry: &str) -> &str {
+    let entry = entry.trim_end_matches('/');
+    let port = if entry.starts_with("https:") { ":443" } else { ":80" };
+    entry.strip_suffix(port).unwrap_or(entry)
 }
 
 /// What the request calls the server.
@@ -159,5 +166,13 @@ mod tests {
     #[test]
     fn a_request_without_an_origin_is_accepted() {
         assert!(Origins::default().allow(&HeaderMap::new(), &Uri::from_static("/")));
+    }
+
+    #[test]
+    fn a_listed_origin_may_name_the_port_of_its_scheme() {
+        assert_eq!(as_browsers_write("https://example.org:443/"), "https://example.org");
+        assert_eq!(as_browsers_write("http://example.org:80"), "http://example.org");
+        assert_eq!(as_browsers_write("https://example.org:80"), "https://example.org:80");
+        assert_eq!(as_browsers_write("http://example.org:8080"), "http://example.org:8080");
     }
 }
