@@ -89,6 +89,9 @@ impl Identity {
             None => MessageKey::new(&encoded(&rand::random::<[u8; 16]>())),
             Some(key) => match key.strip_prefix(UNDEFINED) {
                 Some(rest) => {
+                    MessageKey::new(key)?;
+                    // However long the rest is, there is space for the lineage.
+                    let rest = encoded(&Sha256::digest(rest));
                     MessageKey::new(&format!("{UNDEFINED}{}-{rest}", encoded(self.lineage.bytes())))
                 }
                 None => MessageKey::new(key),
@@ -196,6 +199,8 @@ mod tests {
         assert_eq!(one.tutorial_key(Some("undefined-0")), one.tutorial_key(Some("undefined-0")));
         assert_ne!(one.tutorial_key(Some("undefined-0")), other.tutorial_key(Some("undefined-0")));
         assert_ne!(one.tutorial_key(Some("undefined-0")), one.tutorial_key(Some("undefined-1")));
+        assert!(one.tutorial_key(Some(&format!("undefined-{}", "0".repeat(118)))).is_ok());
+        assert!(one.tutorial_key(Some(&format!("undefined-{}", "0".repeat(119)))).is_err());
     }
 
     #[test]
