@@ -3,6 +3,8 @@
 //   ulimit -n 20000; node sizes.js connections 5000        resident memory of idle WebSocket connections
 //   ulimit -n 20000; node sizes.js deliveries 1000 600 10  processor time of the server: members, posts, posts under way at once
 //
+// With RECOVERY=off, the clients ask for neither pid nor tokens.
+//
 // Measures the binary in CHAT_SERVER_BIN, with messages in memory.
 
 import { readFileSync } from 'node:fs';
@@ -11,6 +13,7 @@ import WebSocket from 'ws';
 import { startServer } from './support/server.js';
 import { until } from './support/until.js';
 
+const HELLO = process.env.RECOVERY === 'off' ? '40{"rooms":{"general":0},"recovery":false}' : '40{"rooms":{"general":0}}';
 const ends = [];
 const server = await startServer({ after: (end) => ends.push(end) }, { store: 'memory:' });
 let delivered = 0;
@@ -23,7 +26,7 @@ function connect() {
     socket.on('message', (bytes) => {
       const packet = String(bytes);
       if (packet === '2') socket.send('3');
-      else if (packet.startsWith('0')) socket.send('40{"rooms":{"general":0}}');
+      else if (packet.startsWith('0')) socket.send(HELLO);
       else if (packet.startsWith('40')) done(socket);
       else if (packet.startsWith('42')) delivered += 1;
       else if (packet.startsWith('43')) socket.answered();
