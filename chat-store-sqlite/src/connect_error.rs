@@ -16,6 +16,18 @@ pub enum ConnectError {
         /// The other process, if it could be learnt.
         process: Option<u32>,
     },
+    /// The file has other names (hard links). Each would have a lock and a write-ahead log of its own, and whoever opens another one does not see
+    /// what is only in the log of the first.
+    #[error(
+        "{} has {names} names (hard links), and the database must have one: remove the others, or copy the file and use the copy",
+        path.display()
+    )]
+    ManyNames {
+        /// The database.
+        path: PathBuf,
+        /// How many names it has.
+        names: u64,
+    },
     /// The folder of the file does not exist.
     #[error("the folder of {} does not exist: create it, or choose another path", path.display())]
     NoFolder {

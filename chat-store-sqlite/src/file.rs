@@ -42,6 +42,10 @@ impl DatabaseFile {
                 TryLockError::Error(error) => return Err(ConnectError::from_io(path, error)),
             }
         }
+        let names = names(&path).map_err(|error| ConnectError::from_io(path.clone(), error))?;
+        if 1 < names {
+            return Err(ConnectError::ManyNames { path, names });
+        }
         let ready = check_writable(&path).and_then(|()| name_holder(&mut lock));
         ready.map_err(|error| ConnectError::from_io(path.clone(), error))?;
         Ok(Self { path, _lock: lock, watched: Watched::default(), log: Watched::default() })
@@ -97,14 +101,45 @@ impl Watched {
     }
 }
 
-/// The path without symbolic links, so that two names of one file have one lock.
+/// Links that are followed, one after the other, to a file that does not exist yet. As many as Linux follows.
+const LINKS_MAX: u32 = 40;
+
+/// The path without symbolic links, so that two names of one file have one lock: also where the last link leads to a file that is yet to be made.
 fn resolve(path: &Path) -> io::Result<PathBuf> {
-    if path.exists() {
-        return path.canonicalize();
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        match path.canonicalize() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            resolved => return resolved,
+        }
+        let name = path.file_name().ok_or_else(|| io::Error::other("the path names no file"))?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder.canonicalize()?;
+        let here = folder.join(name);
+        match fs::read_link(&here) {
+            Ok(target) => path = folder.join(target),
+            // There is nothing here, so it is no link.
+            Err(_) => return Ok(here),
+        }
     }
-    let name = path.file_name().ok_or_else(|| io::Error::other("the path names no file"))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Ok(folder.canonicalize()?.join(name))
+    Err(io::Error::other("too many links follow each other"))
+}
+
+/// How many names the file has; 1 if it does not exist. (Those of a folder are no hard links.)
+#[cfg(unix)]
+fn names(path: &Path) -> io::Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    match fs::metadata(path) {
+        Ok(file) if file.is_file() => Ok(file.nlink()),
+        Ok(_) => Ok(1),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(1),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(not(unix))]
+fn names(_path: &Path) -> io::Result<u64> {
+    Ok(1)
 }
 
 /// Before SQLite looks at the file: it would open it read-only, and leave read-only files beside it.
@@ -184,6 +219,50 @@ mod tests {
                 Err(ConnectError::InUse { .. })
             ));
         }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_file_that_is_yet_to_be_made_has_the_same_lock_through_every_link_to_it() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let [path, near, far, round] =
+            ["data/chat.db", "near.db", "links/far.db", "round.db"].map(|name| folder.path().join(name));
+        fs::create_dir(folder.path().join("data")).unwrap();
+        fs::create_dir(folder.path().join("links")).unwrap();
+        symlink("data/chat.db", &near).unwrap();
+        symlink("../near.db", &far).unwrap();
+        for (first, second) in [(&far, &path), (&path, &near), (&near, &far)] {
+            let owner = DatabaseFile::own(first, Duration::ZERO).await.unwrap();
+            assert!(owner.path().ends_with("data/chat.db"), "{:?}", owner.path());
+            let refused = DatabaseFile::own(second, Duration::ZERO).await;
+            assert!(
+                matches!(refused, Err(ConnectError::InUse { .. })),
+                "{first:?} and {second:?}: {refused:?}"
+            );
+        }
+        symlink("round.db", &round).unwrap();
+        assert!(DatabaseFile::own(&round, Duration::ZERO).await.is_err(), "it leads nowhere");
+        symlink("nowhere/chat.db", folder.path().join("lost.db")).unwrap();
+        let refused = DatabaseFile::own(&folder.path().join("lost.db"), Duration::ZERO).await;
+        assert!(matches!(refused, Err(ConnectError::NoFolder { .. })), "{refused:?}");
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_file_with_another_name_is_refused_until_that_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("chat.db"), folder.path().join("other.db"));
+        fs::write(&path, "").unwrap();
+        let owner = DatabaseFile::own(&path, Duration::ZERO).await.unwrap();
+        fs::hard_link(&path, &other).unwrap();
+        let refused = DatabaseFile::own(&other, Duration::ZERO).await.unwrap_err();
+        assert!(matches!(refused, ConnectError::ManyNames { names: 2, .. }), "{refused:?}");
+        drop(owner);
+        let refused = DatabaseFile::own(&path, Duration::ZERO).await.unwrap_err();
+        assert!(refused.to_string().contains("remove the others"), "{refused}");
+        fs::remove_file(&other).unwrap();
+        DatabaseFile::own(&path, Duration::ZERO).await.unwrap();
     }
 
     #[tokio::test]

@@ -38,7 +38,8 @@
 //!
 //! # How to share the file
 //! One process owns it; a second one is refused ([`ConnectError::InUse`]) by a lock on the file `<name>.lock` beside it, which the operating
-//! system releases when the process ends in whatever way. Other programs may read it while it is open (`sqlite3 chat.db`, `.backup`): the
+//! system releases when the process ends in whatever way. Symbolic links to the file lead to that lock; a file with hard links is refused
+//! ([`ConnectError::ManyNames`]), since SQLite looks for the write-ahead log beside the name that it was opened by. Other programs may read it while it is open (`sqlite3 chat.db`, `.backup`): the
 //! tables are described in `migrations/`. A file of an earlier version of this crate is upgraded when it is opened; earlier versions refuse it from
 //! then on. A program that *writes* to it holds up appends: after [`SqliteOptions::busy_timeout`] they fail as
 //! unavailable, nothing is lost. Do not copy, move, replace or delete `chat.db`, `chat.db-wal` or `chat.db.lock` while the store is
