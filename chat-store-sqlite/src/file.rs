@@ -19,7 +19,7 @@ const LOCK_RETRY: Duration = Duration::from_millis(20);
 pub(crate) struct DatabaseFile {
     path: PathBuf,
     /// Locked. The operating system releases it with the process, also after SIGKILL.
-    _lock: File,
+    lock: File,
     watched: Watched,
     log: Watched,
 }
@@ -28,27 +28,32 @@ impl DatabaseFile {
     /// Becomes the owner of the database at `path`, which need not exist yet. Waits up to `timeout` for another owner.
     pub(crate) async fn own(path: &Path, timeout: Duration) -> Result<Self, ConnectError> {
         let path = resolve(path).map_err(|error| ConnectError::from_io(path.to_owned(), error))?;
-        let lock_path = beside(&path, ".lock");
-        let lock =
-            fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&lock_path);
-        let mut lock = lock.map_err(|error| ConnectError::from_io(path.clone(), error))?;
         let deadline = Instant::now() + timeout;
-        while let Err(error) = lock.try_lock() {
-            match error {
-                TryLockError::WouldBlock if Instant::now() < deadline => tokio::time::sleep(LOCK_RETRY).await,
-                TryLockError::WouldBlock => {
-                    return Err(ConnectError::InUse { process: holder(&mut lock), path });
+        let mut lock = loop {
+            let mut lock = open_lock(&path).map_err(|error| ConnectError::from_io(path.clone(), error))?;
+            while let Err(error) = lock.try_lock() {
+                match error {
+                    TryLockError::WouldBlock if Instant::now() < deadline => {
+                        tokio::time::sleep(LOCK_RETRY).await;
+                    }
+                    TryLockError::WouldBlock => {
+                        return Err(ConnectError::InUse { process: holder(&mut lock), path });
+                    }
+                    TryLockError::Error(error) => return Err(ConnectError::from_io(path, error)),
                 }
-                TryLockError::Error(error) => return Err(ConnectError::from_io(path, error)),
             }
-        }
+            // While it was waited for, it may have been deleted, and another process may have made and locked a new one.
+            if FileId::named(&lock_path(&path)) == FileId::open(&lock) {
+                break lock;
+            }
+        };
         let names = names(&path).map_err(|error| ConnectError::from_io(path.clone(), error))?;
         if 1 < names {
             return Err(ConnectError::ManyNames { path, names });
         }
         let ready = check_writable(&path).and_then(|()| name_holder(&mut lock));
         ready.map_err(|error| ConnectError::from_io(path.clone(), error))?;
-        Ok(Self { path, _lock: lock, watched: Watched::default(), log: Watched::default() })
+        Ok(Self { path, lock, watched: Watched::default(), log: Watched::default() })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -62,7 +67,8 @@ impl DatabaseFile {
 
     /// From now on, the database and the lock are to stay the files that they are: to be called once the database exists.
     pub(crate) fn watch(&mut self) {
-        self.watched = Watched::now([self.path.clone(), beside(&self.path, ".lock")]);
+        self.watched = Watched::now([self.path.clone()]);
+        self.watched.0.extend(FileId::open(&self.lock).map(|id| (lock_path(&self.path), id)));
     }
 
     /// From now on, the write-ahead log is to stay the file that it is: to be called once the writer has opened the database.
@@ -156,6 +162,14 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+fn lock_path(path: &Path) -> PathBuf {
+    beside(path, ".lock")
+}
+
+fn open_lock(path: &Path) -> io::Result<File> {
+    fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(lock_path(path))
+}
+
 /// The process that the lock file names. It is only told to people: what counts is the lock.
 fn holder(lock: &mut File) -> Option<u32> {
     let mut text = String::new();
@@ -180,6 +194,10 @@ impl FileId {
     /// `None` if there is no such file.
     fn named(path: &Path) -> Option<Self> {
         Self::of(&fs::metadata(path).ok()?)
+    }
+
+    fn open(file: &File) -> Option<Self> {
+        Self::of(&file.metadata().ok()?)
     }
 
     #[cfg(unix)]
@@ -246,6 +264,36 @@ mod tests {
         symlink("nowhere/chat.db", folder.path().join("lost.db")).unwrap();
         let refused = DatabaseFile::own(&folder.path().join("lost.db"), Duration::ZERO).await;
         assert!(matches!(refused, Err(ConnectError::NoFolder { .. })), "{refused:?}");
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_lock_that_was_deleted_while_it_was_waited_for_is_worth_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("chat.db");
+        let own = || Box::pin(DatabaseFile::own(&path, 5 * LOCK_RETRY));
+        let first = own().await.unwrap();
+        let mut second = own();
+        assert!(futures_util::poll!(&mut second).is_pending());
+        fs::remove_file(lock_path(&path)).unwrap();
+        let third = own().await.unwrap();
+        drop(first);
+        let refused = second.await;
+        assert!(matches!(refused, Err(ConnectError::InUse { .. })), "{refused:?}");
+        drop(third);
+        own().await.unwrap();
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_lock_that_was_replaced_before_the_database_was_opened_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("chat.db");
+        let mut first = DatabaseFile::own(&path, Duration::ZERO).await.unwrap();
+        fs::remove_file(lock_path(&path)).unwrap();
+        let _second = DatabaseFile::own(&path, Duration::ZERO).await.unwrap();
+        first.watch();
+        assert!(!first.is_in_place());
     }
 
     #[cfg(unix)]
