@@ -242,7 +242,8 @@ async fn what_may_not_be_written_is_told() {
     let mode = |mode| fs::Permissions::from_mode(mode);
     fs::set_permissions(&path, mode(0o444)).unwrap();
     if fs::OpenOptions::new().write(true).open(&path).is_ok() {
-        println!("SKIPPED: this user may write everything");
+        // This user may write everything: somebody else has to try.
+        run_as_nobody("what_may_not_be_written_is_told");
         return;
     }
     let refused = SqliteStore::connect(&path).await.unwrap_err();
@@ -254,6 +255,32 @@ async fn what_may_not_be_written_is_told() {
     fs::set_permissions(folder.path(), mode(0o755)).unwrap();
     assert!(matches!(refused, ConnectError::NotWritable { .. }), "{refused:?}");
     SqliteStore::connect(&path).await.unwrap();
+}
+
+/// Runs a test of this file as a user who may not write everything: in a process of its own, from a folder that is theirs.
+#[cfg(unix)]
+fn run_as_nobody(test: &str) {
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65_534;
+    const AGAIN: &str = "CHAT_TEST_AS_NOBODY";
+    assert!(std::env::var_os(AGAIN).is_none(), "nobody, too, may write everything");
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    // The folder of this program may be closed to others.
+    let program = folder.path().join("trouble");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let outcome = std::process::Command::new(&program)
+        .args(["--exact", test])
+        .env(AGAIN, "1")
+        .env("TMPDIR", folder.path())
+        .current_dir(folder.path())
+        .uid(NOBODY)
+        .gid(NOBODY)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&outcome.stdout);
+    let passed = outcome.status.success() && told.contains("1 passed");
+    assert!(passed, "{told}{}", String::from_utf8_lossy(&outcome.stderr));
 }
 
 #[cfg(unix)]
