@@ -98,15 +98,24 @@ async fn set_busy_timeout(connection: &mut SqliteConnection, millis: u32) -> Res
 }
 
 /// Leaves nothing but keys of some trimmed entries, and not even those of old ones. Answers whether there is more to do.
+///
+/// Rooms up to the id `passed` have had their turn; after a failure, the one that it was in is among them.
 pub(crate) async fn erase_step(
     connection: &mut SqliteConnection,
     keys_since: Timestamp,
+    passed: &mut i64,
 ) -> Result<bool, sqlx::Error> {
-    let found: Option<(i64, i64, i64)> =
-        query_as("SELECT id, erased, trimmed FROM rooms WHERE erased < trimmed ORDER BY id LIMIT 1")
-            .fetch_optional(&mut *connection)
-            .await?;
-    let Some((room, erased, trimmed)) = found else { return Ok(false) };
+    let found: Option<(i64, i64, i64)> = query_as(
+        "SELECT id, erased, trimmed FROM rooms WHERE erased < trimmed AND ? < id ORDER BY id LIMIT 1",
+    )
+    .bind(*passed)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some((room, erased, trimmed)) = found else {
+        *passed = 0;
+        return Ok(false);
+    };
+    let before = std::mem::replace(passed, room);
     let upto = step_end(connection, room, erased, trimmed).await?;
     raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await?;
     query("DELETE FROM entries WHERE room = ? AND ? < offset AND offset <= ? AND at < ?")
@@ -127,6 +136,7 @@ pub(crate) async fn erase_step(
     .await?;
     query("UPDATE rooms SET erased = ? WHERE id = ?").bind(upto).bind(room).execute(&mut *connection).await?;
     raw_sql("COMMIT").execute(&mut *connection).await?;
+    *passed = before;
     Ok(true)
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Upkeep {
     sweep_at: Instant,
     /// There may be trimmed entries to erase.
     erase: bool,
+    /// Where erasing goes on, behind rooms that it failed in: [`forget::erase_step`].
+    passed: i64,
     /// There may be keys to forget.
     purge: bool,
     /// The last step erased something.
@@ -41,6 +43,7 @@ impl Upkeep {
             sweep: Sweep::default(),
             sweep_at: now,
             erase: true,
+            passed: 0,
             erased: false,
             purge: true,
             scrub_at: None,
@@ -92,21 +95,32 @@ impl Upkeep {
             let done = forget::scrub(connection, options).await.map_err(Failed::at(Stage::BeforeCommit))?;
             self.scrub_at = (!done).then(|| Instant::now() + SHORTLY);
         } else if self.erase {
-            let more = forget::erase_step(connection, keys_since).await.map_err(Failed::at(Stage::Commit))?;
+            let (before, outcome) =
+                (self.passed, forget::erase_step(connection, keys_since, &mut self.passed).await);
+            let more = outcome.map_err(Failed::at(Stage::Commit)).inspect_err(|failed| {
+                // Behind a room that is damaged the others have their turn; what fails for all is tried again as it is.
+                if !failed.is_about_one_row() {
+                    self.passed = before;
+                }
+            })?;
             if self.erased && !more {
                 // Once at the end is enough.
                 self.scrub_at = Some(now);
             }
             (self.erase, self.erased) = (more, more);
         } else if self.purge {
-            self.purge =
-                forget::purge_step(connection, keys_since).await.map_err(Failed::at(Stage::Commit))?;
+            let outcome = forget::purge_step(connection, keys_since).await;
+            self.purge = outcome.map_err(Failed::at(Stage::Commit)).inspect_err(|failed| {
+                // What is damaged must not keep rooms from being trimmed.
+                self.purge = !failed.is_about_one_row();
+            })?;
         } else if self.sweep_at <= Instant::now() {
             let swept = self.sweep.step(connection, rooms, options).await?;
             self.erase |= swept.trimmed;
             if !swept.more {
                 self.sweep_at = Instant::now() + options.retention_interval;
-                self.purge = true;
+                // Also what could not be done before.
+                (self.erase, self.purge) = (true, true);
             }
         }
         self.due = if self.erase || self.purge {

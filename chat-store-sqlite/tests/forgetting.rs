@@ -323,6 +323,31 @@ async fn a_damaged_room_is_not_trimmed_and_keeps_no_other_from_being_trimmed() {
     }
 }
 
+#[tokio::test]
+async fn a_room_that_cannot_be_erased_keeps_no_other_from_being_erased_and_trimmed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    let store = SqliteStore::connect(&path).await.unwrap();
+    let [damaged, sound, large] = ["damaged", "sound", "large"].map(room);
+    let damaged_head = fresh(store.append(&damaged, draft("1", "[in the damaged one]")).await.unwrap());
+    let sound_head = fresh(store.append(&sound, draft("1", "[in the sound one]")).await.unwrap());
+    append_all(&store, &large, numbered(1..=30)).await;
+    store.close().await;
+    // Stands for a damaged page.
+    let trap = "CREATE TRIGGER trap BEFORE UPDATE OF name ON entries WHEN OLD.room = 1 \
+                BEGIN SELECT raise(ABORT, 'damaged'); END";
+    raw_sql(trap).execute(&mut intruder(&path).await).await.unwrap();
+    let options = SqliteOptions::new(&path).room_entries_max(10).retention_interval(Duration::from_millis(5));
+    let store = options.connect().await.unwrap();
+    store.trim(&damaged, damaged_head.position).await.unwrap();
+    store.trim(&sound, sound_head.position).await.unwrap();
+    eventually("the sound one is erased", async || !is_somewhere(&path, "[in the sound one]")).await;
+    eventually("the large one is trimmed", async || kept(&store, &large).await.len() == 10).await;
+    assert!(is_somewhere(&path, "[in the damaged one]"));
+    raw_sql("DROP TRIGGER trap").execute(&mut intruder(&path).await).await.unwrap();
+    eventually("it is tried again", async || !is_somewhere(&path, "[in the damaged one]")).await;
+}
+
 fn numbered(keys: std::ops::RangeInclusive<u64>) -> impl Iterator<Item = Draft> {
     keys.map(|n| draft(&n.to_string(), "hello"))
 }
