@@ -1,0 +1,411 @@
+//! Connection state recovery, packet by packet: what the official client cannot be made to do. What it does is tested with it, beside the
+//! server's other tests with real clients.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use chat_core::{MemoryStore, MessageLog};
+use chat_transport_socketio::{
+    Accept, Args, Auth, DisconnectReason, Event, Namespace, Recovery, Refusal, Socket, SocketIo,
+};
+use serde_json::{Value, json};
+use support::{Got, Ws, calm, quick, start, until};
+
+const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
+
+async fn serving(recovery: Recovery, namespace: Namespace) -> (SocketIo, SocketAddr) {
+    let io = SocketIo::builder().settings(calm()).recovery(recovery).namespace("/", namespace).build();
+    let address = start(Router::new().nest_service("/socket.io", io.router())).await;
+    (io, address)
+}
+
+/// A client that remembers what the official one does.
+struct Client {
+    ws: Ws,
+    sid: String,
+    pid: String,
+    offset: Option<String>,
+    /// Whether this connection has the pid of the one before.
+    recovered: bool,
+}
+
+/// What is handed on from one connection to the next.
+#[derive(Clone, Default)]
+struct Memory {
+    pid: Option<String>,
+    offset: Option<String>,
+}
+
+impl Client {
+    async fn new(address: SocketAddr) -> Self {
+        Self::back(address, Memory::default()).await
+    }
+
+    async fn back(address: SocketAddr, memory: Memory) -> Self {
+        let mut ws = Self::ask(address, &memory).await;
+        let answer = ws.packet().await;
+        let answer: Value = serde_json::from_str(answer.strip_prefix("40").expect(&answer)).unwrap();
+        let text = |name: &str| answer[name].as_str().unwrap().to_owned();
+        let (sid, pid) = (text("sid"), text("pid"));
+        let recovered = memory.pid.as_ref() == Some(&pid);
+        Self { ws, sid, pid, offset: memory.offset, recovered }
+    }
+
+    async fn ask(address: SocketAddr, memory: &Memory) -> Ws {
+        let mut ws = Ws::open(address, WEBSOCKET).await;
+        ws.packet().await;
+        ws.send(&format!("40{}", json!({ "pid": memory.pid, "offset": memory.offset }))).await;
+        ws
+    }
+
+    /// The next event, without its token.
+    async fn event(&mut self) -> Vec<Value> {
+        let packet = self.ws.packet().await;
+        let mut args: Vec<Value> = serde_json::from_str(packet.strip_prefix("42").expect(&packet)).unwrap();
+        self.offset = Some(args.pop().unwrap().as_str().unwrap().to_owned());
+        args
+    }
+
+    fn memory(&self) -> Memory {
+        Memory { pid: Some(self.pid.clone()), offset: self.offset.clone() }
+    }
+
+    /// Its connection is cut, and the server notices.
+    async fn cut(self, io: &SocketIo) -> Memory {
+        let (before, memory) = (io.connections(), self.memory());
+        drop(self.ws);
+        until("the server has noticed", || io.connections() < before).await;
+        memory
+    }
+}
+
+fn in_a_room() -> Namespace {
+    Namespace::new().on_connect(|socket: Socket, _: Auth| async move {
+        socket.join("tea");
+        Ok::<_, Refusal>(())
+    })
+}
+
+fn kibibytes(count: usize) -> Args {
+    Args::one(&"x".repeat(count * 1024)).unwrap()
+}
+
+#[tokio::test]
+async fn disconnected_sessions_keep_to_their_bytes_and_the_oldest_go_first() {
+    let recovery = Recovery::in_memory().sessions_bytes_max(100 * 1024);
+    let (io, address) = serving(recovery, in_a_room()).await;
+    let mut memories = Vec::new();
+    for _ in 0..8 {
+        memories.push(Client::new(address).await.cut(&io).await);
+    }
+    // Each of the eight keeps it: they count for it one by one.
+    io.to("tea").emit_args("e", &kibibytes(30));
+    let mut recovered = Vec::new();
+    for memory in memories {
+        let client = Client::back(address, memory).await;
+        recovered.push(client.recovered);
+    }
+    assert_eq!(recovered, [vec![false; 5], vec![true; 3]].concat());
+}
+
+#[tokio::test]
+async fn who_missed_more_than_is_kept_is_not_recovered() {
+    for (events, recovered) in [(3, true), (5, false)] {
+        let (io, address) = serving(Recovery::in_memory().session_bytes_max(8 * 1024), in_a_room()).await;
+        let client = Client::new(address).await;
+        let sid = client.sid.clone();
+        let memory = client.cut(&io).await;
+        for _ in 0..events {
+            io.to("tea").emit_args("e", &kibibytes(2));
+        }
+        let client = Client::back(address, memory).await;
+        assert_eq!((client.recovered, client.sid == sid), (recovered, recovered), "{events} events");
+    }
+}
+
+#[tokio::test]
+async fn what_was_sent_before_the_last_ping_but_one_is_forgotten_and_the_rest_is_not() {
+    let io = SocketIo::builder()
+        .settings(quick())
+        .recovery(Recovery::in_memory())
+        .namespace("/", in_a_room())
+        .build();
+    let address = start(Router::new().nest_service("/socket.io", io.router())).await;
+    let mut client = Client::new(address).await;
+    io.to("tea").emit("e", "first").unwrap();
+    client.event().await;
+    let first = client.memory();
+    io.to("tea").emit("e", "second").unwrap();
+    client.event().await;
+    let second = client.memory();
+    // Two pings are answered, and a third one comes: the answer to the second was taken in.
+    for ping in 0..3 {
+        assert_eq!(client.ws.text().await, "2");
+        if ping < 2 {
+            client.ws.send("3").await;
+        }
+    }
+    client.cut(&io).await;
+    assert!(!Client::back(address, first).await.recovered);
+    // The other one has ended with it, since it was the same session.
+    assert!(!Client::back(address, second).await.recovered);
+}
+
+#[tokio::test]
+async fn the_newest_position_is_recovered_also_when_everything_was_forgotten() {
+    let io = SocketIo::builder()
+        .settings(quick())
+        .recovery(Recovery::in_memory())
+        .namespace("/", in_a_room())
+        .build();
+    let address = start(Router::new().nest_service("/socket.io", io.router())).await;
+    let mut client = Client::new(address).await;
+    io.to("tea").emit("e", "first").unwrap();
+    client.event().await;
+    for ping in 0..4 {
+        assert_eq!(client.ws.text().await, "2");
+        if ping < 3 {
+            client.ws.send("3").await;
+        }
+    }
+    let memory = client.cut(&io).await;
+    io.to("tea").emit("e", "second").unwrap();
+    let mut client = Client::back(address, memory).await;
+    assert!(client.recovered);
+    assert_eq!(client.event().await, ["e", "second"]);
+}
+
+#[tokio::test]
+async fn whoever_has_the_old_socket_reaches_the_client_before_and_after_it_is_back() {
+    let first: Arc<Mutex<Option<Socket>>> = Arc::default();
+    let namespace = Namespace::new().on_connect({
+        let first = first.clone();
+        move |socket: Socket, _: Auth| {
+            first.lock().unwrap().get_or_insert(socket);
+            async { Ok::<_, Refusal>(()) }
+        }
+    });
+    let (io, address) = serving(Recovery::in_memory(), namespace).await;
+    let client = Client::new(address).await;
+    let socket = first.lock().unwrap().clone().unwrap();
+    let memory = client.cut(&io).await;
+    socket.emit("e", "away").unwrap();
+    let mut client = Client::back(address, memory).await;
+    assert!(client.recovered && !socket.is_connected());
+    socket.emit("e", "back").unwrap();
+    assert_eq!(client.event().await, ["e", "away"]);
+    assert_eq!(client.event().await, ["e", "back"]);
+}
+
+#[tokio::test]
+async fn a_handler_may_refuse_who_is_back_and_what_it_did_before_touches_no_session() {
+    let banned = Arc::new(AtomicBool::new(false));
+    let namespace = Namespace::new().on_connect({
+        let banned = banned.clone();
+        move |socket: Socket, _: Auth| {
+            let banned = banned.load(Ordering::SeqCst);
+            async move {
+                socket.join(if banned { "cell" } else { "tea" });
+                if banned { Err(Refusal::permanent("banned")) } else { Ok(()) }
+            }
+        }
+    });
+    let (io, address) = serving(Recovery::in_memory(), namespace).await;
+    let memory = Client::new(address).await.cut(&io).await;
+    banned.store(true, Ordering::SeqCst);
+    let mut refused = Client::ask(address, &memory).await;
+    assert_eq!(refused.packet().await, r#"44{"message":"banned"}"#);
+    io.to("cell").emit("e", "in the cell").unwrap();
+    io.to("tea").emit("e", "in tea").unwrap();
+    banned.store(false, Ordering::SeqCst);
+    let mut client = Client::back(address, memory).await;
+    assert!(client.recovered);
+    assert_eq!(client.event().await, ["e", "in tea"]);
+}
+
+#[tokio::test]
+async fn a_handler_that_cannot_resume_is_asked_again_with_a_new_session_of_the_same_lineage() {
+    let seen: Arc<Mutex<Vec<(bool, String)>>> = Arc::default();
+    let namespace = Namespace::new().on_connect({
+        let seen = seen.clone();
+        move |socket: Socket, _: Auth| {
+            let lineage = format!("{:?}", socket.lineage());
+            seen.lock().unwrap().push((socket.recovered(), lineage));
+            let base = socket.resumption().map(|before| before.base().to_vec());
+            async move {
+                if socket.recovered() {
+                    return Ok(Accept::afresh());
+                }
+                socket.join("tea");
+                assert!(base.is_none_or(|base| base == b"the base"));
+                Ok::<_, Refusal>(Accept::new().base("the base"))
+            }
+        }
+    });
+    let (io, address) = serving(Recovery::in_memory(), namespace).await;
+    let client = Client::new(address).await;
+    let sid = client.sid.clone();
+    let memory = client.cut(&io).await;
+    io.to("tea").emit("e", "for the old session").unwrap();
+    let mut client = Client::back(address, memory).await;
+    assert!(!client.recovered && client.sid != sid);
+    io.to("tea").emit("e", "for the new one").unwrap();
+    // It tells of its room first.
+    assert_eq!(client.event().await, ["position"]);
+    assert_eq!(client.event().await, ["e", "for the new one"]);
+    let seen = seen.lock().unwrap().clone();
+    let recovered: Vec<bool> = seen.iter().map(|(recovered, _)| *recovered).collect();
+    assert_eq!(recovered, [false, true, false]);
+    assert!(seen.iter().all(|(_, lineage)| *lineage == seen[0].1));
+}
+
+#[tokio::test]
+async fn a_stranger_with_somebody_elses_pid_gets_nothing_of_it_and_takes_nothing() {
+    let lineages: Arc<Mutex<Vec<String>>> = Arc::default();
+    let namespace = Namespace::new().on_connect({
+        let lineages = lineages.clone();
+        move |socket: Socket, _: Auth| {
+            lineages.lock().unwrap().push(format!("{:?}", socket.lineage()));
+            async move {
+                socket.join("tea");
+                Ok::<_, Refusal>(if socket.recovered() { Accept::stranger() } else { Accept::new() })
+            }
+        }
+    });
+    let (io, address) = serving(Recovery::in_memory(), namespace).await;
+    let mut victim = Client::new(address).await;
+    let thief = Client::back(address, victim.memory()).await;
+    assert!(!thief.recovered && thief.sid != victim.sid);
+    io.to("tea").emit("e", "still here").unwrap();
+    assert_eq!(victim.event().await, ["e", "still here"]);
+    let lineages = lineages.lock().unwrap().clone();
+    assert_eq!(lineages[0], lineages[1]);
+    assert_ne!(lineages[0], lineages[2]);
+}
+
+#[tokio::test]
+async fn the_old_connection_is_told_that_another_has_taken_over_and_its_handler_why() {
+    let reasons: Arc<Mutex<Vec<DisconnectReason>>> = Arc::default();
+    let namespace = in_a_room().on_disconnect({
+        let reasons = reasons.clone();
+        move |_, reason| {
+            reasons.lock().unwrap().push(reason);
+            std::future::ready(())
+        }
+    });
+    let (_io, address) = serving(Recovery::in_memory(), namespace).await;
+    let mut old = Client::new(address).await;
+    let new = Client::back(address, old.memory()).await;
+    assert!(new.recovered && new.sid == old.sid);
+    assert_eq!(old.ws.text().await, "41");
+    old.ws.closed().await;
+    until("the handler was told", || !reasons.lock().unwrap().is_empty()).await;
+    assert_eq!(*reasons.lock().unwrap(), [DisconnectReason::TakenOver]);
+}
+
+#[tokio::test]
+async fn an_answer_waits_for_the_change_before_it_to_be_stored() {
+    let store = Arc::new(Slow::default());
+    let recovery = Recovery::in_log(store.clone()).await.unwrap();
+    let namespace = Namespace::new().on("join", |socket: Socket, mut event: Event| async move {
+        socket.join("tea");
+        event.ack.take().unwrap().send("done").unwrap();
+    });
+    let (_io, address) = serving(recovery, namespace).await;
+    let mut client = Client::new(address).await;
+    store.holds.store(true, Ordering::SeqCst);
+    client.ws.send(r#"420["join"]"#).await;
+    until("it is about to be stored", || store.waiting.load(Ordering::SeqCst)).await;
+    // Nothing comes but the close that follows: the answer did not overtake what it is about.
+    let early = tokio::time::timeout(Duration::from_millis(200), client.ws.next()).await;
+    assert!(early.is_err(), "{early:?}");
+    store.holds.store(false, Ordering::SeqCst);
+    store.go_on.notify_waiters();
+    assert_eq!(client.ws.next().await, Got::Text(r#"430["done"]"#.to_owned()));
+}
+
+/// A log that takes its time when it is told to.
+#[derive(Debug, Default)]
+struct Slow {
+    store: MemoryStore,
+    holds: AtomicBool,
+    waiting: AtomicBool,
+    go_on: tokio::sync::Notify,
+}
+
+#[async_trait::async_trait]
+impl MessageLog for Slow {
+    async fn append(
+        &self,
+        room: &chat_core::RoomId,
+        draft: chat_core::Draft,
+    ) -> chat_core::StoreResult<chat_core::Appended> {
+        let go_on = self.go_on.notified();
+        if self.holds.load(Ordering::SeqCst) {
+            self.waiting.store(true, Ordering::SeqCst);
+            go_on.await;
+        }
+        self.store.append(room, draft).await
+    }
+
+    async fn read(
+        &self,
+        room: &chat_core::RoomId,
+        after: chat_core::Position,
+        limit: chat_core::PageLimit,
+    ) -> chat_core::StoreResult<chat_core::Replay> {
+        self.store.read(room, after, limit).await
+    }
+
+    async fn bounds(&self, rooms: &[chat_core::RoomId]) -> chat_core::StoreResult<Vec<chat_core::Bounds>> {
+        self.store.bounds(rooms).await
+    }
+
+    async fn trim(&self, room: &chat_core::RoomId, upto: chat_core::Position) -> chat_core::StoreResult<()> {
+        self.store.trim(room, upto).await
+    }
+
+    async fn redact(&self, room: &chat_core::RoomId, at: chat_core::Position) -> chat_core::StoreResult<()> {
+        self.store.redact(room, at).await
+    }
+
+    async fn renew_epoch(
+        &self,
+        room: &chat_core::RoomId,
+        from: chat_core::Epoch,
+    ) -> chat_core::StoreResult<chat_core::Bounds> {
+        self.store.renew_epoch(room, from).await
+    }
+
+    async fn identity(&self) -> chat_core::StoreResult<chat_core::StoreIdentity> {
+        self.store.identity().await
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_down_of_sessions_does_not_grow_with_time() {
+    let store = Arc::new(MemoryStore::new());
+    let recovery = Recovery::in_log(store.clone()).await.unwrap();
+    let (io, address) = serving(recovery, in_a_room()).await;
+    let memory = Client::new(address).await.cut(&io).await;
+    for _ in 0..150 {
+        io.to("tea").emit_args("e", &kibibytes(100));
+        tokio::task::yield_now().await;
+    }
+    io.shutdown(Duration::from_secs(20)).await;
+    let room = chat_core::RoomId::reserved("~sockets").unwrap();
+    let bounds = store.bounds(&[room]).await.unwrap()[0];
+    let kept = bounds.head.offset().get() - bounds.trimmed.offset().get();
+    assert!(0 < bounds.trimmed.offset().get() && kept < 60, "{kept} entries are kept: {bounds:?}");
+
+    // The next process finds the session, with as many events as it may have.
+    let recovery = Recovery::in_log(store).await.unwrap();
+    let (_io, address) = serving(recovery, in_a_room()).await;
+    assert!(!Client::back(address, memory).await.recovered, "it missed more than is kept");
+}
