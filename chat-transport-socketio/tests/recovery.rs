@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use chat_core::{MemoryStore, MessageLog};
+use chat_core::{Action, Authority, Backends, Chat, MemoryStore, MessageLog, RoomId, StoreResult, UserId};
+use chat_transport_socketio::chat::{self, ChatSettings};
 use chat_transport_socketio::{
     Accept, Args, Auth, DisconnectReason, Event, Namespace, Recovery, Refusal, Socket, SocketIo,
 };
@@ -31,6 +32,7 @@ struct Client {
     sid: String,
     pid: String,
     offset: Option<String>,
+    rooms: Option<Value>,
     /// Whether this connection has the pid of the one before.
     recovered: bool,
 }
@@ -40,6 +42,8 @@ struct Client {
 struct Memory {
     pid: Option<String>,
     offset: Option<String>,
+    /// What it sends with every CONNECT.
+    rooms: Option<Value>,
 }
 
 impl Client {
@@ -54,13 +58,17 @@ impl Client {
         let text = |name: &str| answer[name].as_str().unwrap().to_owned();
         let (sid, pid) = (text("sid"), text("pid"));
         let recovered = memory.pid.as_ref() == Some(&pid);
-        Self { ws, sid, pid, offset: memory.offset, recovered }
+        Self { ws, sid, pid, offset: memory.offset, rooms: memory.rooms, recovered }
     }
 
     async fn ask(address: SocketAddr, memory: &Memory) -> Ws {
         let mut ws = Ws::open(address, WEBSOCKET).await;
         ws.packet().await;
-        ws.send(&format!("40{}", json!({ "pid": memory.pid, "offset": memory.offset }))).await;
+        let mut auth = json!({ "pid": memory.pid, "offset": memory.offset });
+        if let Some(rooms) = &memory.rooms {
+            auth["rooms"] = rooms.clone();
+        }
+        ws.send(&format!("40{auth}")).await;
         ws
     }
 
@@ -73,7 +81,7 @@ impl Client {
     }
 
     fn memory(&self) -> Memory {
-        Memory { pid: Some(self.pid.clone()), offset: self.offset.clone() }
+        Memory { pid: Some(self.pid.clone()), offset: self.offset.clone(), rooms: self.rooms.clone() }
     }
 
     /// Its connection is cut, and the server notices.
@@ -408,4 +416,39 @@ async fn what_is_written_down_of_sessions_does_not_grow_with_time() {
     let recovery = Recovery::in_log(store).await.unwrap();
     let (_io, address) = serving(recovery, in_a_room()).await;
     assert!(!Client::back(address, memory).await.recovered, "it missed more than is kept");
+}
+
+/// Keeps somebody out of one room, from some time on.
+#[derive(Clone, Debug, Default)]
+struct Ban(Arc<AtomicBool>);
+
+#[async_trait::async_trait]
+impl Authority for Ban {
+    async fn allows(&self, _: &UserId, room: &RoomId, _: Action) -> StoreResult<bool> {
+        Ok(room.as_str() != "secret" || !self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[tokio::test]
+async fn who_was_banned_from_a_room_meanwhile_is_refused_and_told_which() {
+    let ban = Ban::default();
+    let chat = Chat::builder(Backends::from_store(MemoryStore::new())).authority(ban.clone());
+    let chat = chat.start().await.unwrap();
+    let recovery = chat::recovery(&chat).await.unwrap();
+    let (io, address) = serving(recovery, chat::namespace(chat, ChatSettings::default())).await;
+    let rooms = Some(json!({ "general": 0, "secret": 0 }));
+    let first = Client::back(address, Memory { rooms, ..Memory::default() }).await;
+    let memory = first.cut(&io).await;
+    assert!(Client::back(address, memory.clone()).await.recovered, "at first it may come back");
+    ban.0.store(true, Ordering::SeqCst);
+    let refusal = Client::ask(address, &memory).await.packet().await;
+    let refusal: Value = serde_json::from_str(refusal.strip_prefix("44").expect(&refusal)).unwrap();
+    assert_eq!(
+        (&refusal["data"]["code"], &refusal["data"]["retryable"]),
+        (&json!("forbidden"), &json!(false))
+    );
+    assert!(refusal["message"].as_str().unwrap().contains("secret"), "{refusal}");
+    // Without the room in its auth, the token still names it.
+    let other = Memory { rooms: Some(json!({ "general": 0 })), ..memory };
+    assert!(Client::ask(address, &other).await.packet().await.starts_with("44"));
 }
