@@ -4,29 +4,44 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
+use tokio::time::{Instant, sleep_until};
+
 use super::Recovery;
 use crate::socket::namespace::Served;
 use crate::socket::session::Session;
+
+/// Places in the queue that may be of sessions whose clients are back, before it is looked through.
+const BACK_MAX: usize = 1_000;
 
 pub(crate) struct Suspended {
     pub(crate) recovery: Recovery,
     /// What they take together.
     bytes: AtomicUsize,
     numbers: AtomicU64,
-    /// In the order in which they lost their clients. Those that have them back are still here until they reach the front.
-    queue: Mutex<VecDeque<Away>>,
+    queue: Mutex<Queue>,
 }
 
-#[derive(Clone)]
+#[derive(Default)]
+struct Queue {
+    /// In the order in which they lost their clients, which is the one in which their time is over. Those whose clients are back may still be here.
+    away: VecDeque<Away>,
+    /// The length at which those are sorted out.
+    sort_out_at: usize,
+    /// A task waits for the first one's time.
+    has_watchman: bool,
+}
+
 struct Away {
     number: u64,
+    until: Instant,
     session: Weak<Session>,
     namespace: Arc<Served>,
 }
 
 impl Suspended {
     pub(crate) fn new(recovery: Recovery) -> Self {
-        Self { recovery, bytes: AtomicUsize::new(0), numbers: AtomicU64::new(0), queue: Mutex::default() }
+        let (bytes, numbers) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Self { recovery, bytes, numbers, queue: Mutex::default() }
     }
 
     pub(crate) fn next_number(&self) -> u64 {
@@ -43,41 +58,63 @@ impl Suspended {
 
     /// Ends the session when its time is over, unless its client comes back before. To be called for each suspension.
     pub(crate) fn watch(self: &Arc<Self>, session: &Arc<Session>, number: u64, namespace: &Arc<Served>) {
-        let away = Away { number, session: Arc::downgrade(session), namespace: namespace.clone() };
-        {
-            let mut queue = self.lock();
-            let is_back =
-                |away: &Away| away.session.upgrade().is_none_or(|session| !session.is_suspended(away.number));
-            while queue.front().is_some_and(is_back) {
-                queue.pop_front();
-            }
-            queue.push_back(away.clone());
+        let until = Instant::now() + self.recovery.disconnection_max;
+        let mut queue = self.lock();
+        if queue.sort_out_at <= queue.away.len() {
+            queue.away.retain(Away::is_away);
+            queue.sort_out_at = queue.away.len() * 2 + BACK_MAX;
         }
-        let time = self.recovery.disconnection_max;
-        tokio::spawn(async move {
-            tokio::time::sleep(time).await;
-            away.give_up();
-        });
+        let session = Arc::downgrade(session);
+        queue.away.push_back(Away { number, until, session, namespace: namespace.clone() });
+        let needs_watchman = !std::mem::replace(&mut queue.has_watchman, true);
+        drop(queue);
+        if needs_watchman {
+            tokio::spawn(self.clone().keep_watch());
+        }
         self.give_up_what_is_too_much();
     }
 
     /// Those that have been away longest go first.
     pub(crate) fn give_up_what_is_too_much(&self) {
         while self.recovery.sessions_bytes_max < self.bytes.load(Ordering::Relaxed) {
-            let Some(away) = self.lock().pop_front() else { return };
+            let Some(away) = self.lock().away.pop_front() else { return };
             away.give_up();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Away>> {
+    /// Gives them up when their time is over, until nobody is away.
+    async fn keep_watch(self: Arc<Self>) {
+        loop {
+            let (until, over) = {
+                let mut queue = self.lock();
+                let Some(first) = queue.away.front() else {
+                    queue.has_watchman = false;
+                    return;
+                };
+                let until = first.until;
+                let is_due = until <= Instant::now() || !first.is_away();
+                (until, if is_due { queue.away.pop_front() } else { None })
+            };
+            match over {
+                Some(away) => away.give_up(),
+                None => sleep_until(until).await,
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().expect("nothing panics while it holds the queue")
     }
 }
 
 impl Away {
+    fn is_away(&self) -> bool {
+        self.session.upgrade().is_some_and(|session| session.is_suspended(self.number))
+    }
+
     fn give_up(&self) {
         if let Some(session) = self.session.upgrade().filter(|session| session.is_suspended(self.number)) {
-            self.namespace.end(&session);
+            drop(self.namespace.end(&session));
         }
     }
 }
