@@ -56,7 +56,9 @@ impl World {
                 return self.record.add(Event::Arrived { stayed: !is_last });
             }
             self.record.add(Event::Cut { reader: number });
-            self.pause(&mut client.random, 1_000).await;
+            // Also for so long that rooms are closed meanwhile.
+            let away_ms_max = pick(&mut client.random, &[1_000, 1_000, 10_000]);
+            self.pause(&mut client.random, away_ms_max).await;
         }
     }
 

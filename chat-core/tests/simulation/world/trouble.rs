@@ -24,7 +24,14 @@ impl World {
                 3 | 4 => self.redact(&mut random, &room).await,
                 5 => self.deafen(&mut random),
                 6 | 7 if self.rolls_back => self.roll_back(&mut random, &room),
+                6 => self.deafen(&mut random),
                 _ => self.outage(&mut random).await,
+            }
+        }
+        // What is gone last is what copies are most likely to be left of.
+        if random.random_bool(0.5) {
+            for room in &self.rooms {
+                self.redact(&mut random, room).await;
             }
         }
         self.is_calm.store(true, Ordering::SeqCst);
