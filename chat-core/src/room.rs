@@ -237,6 +237,11 @@ impl State {
         self.redactions != self.redactions_found && !mutated(Mutant::RedactOnNewsOnly)
     }
 
+    /// How many bodies had been redacted when the tail was read.
+    pub(crate) fn redactions(&self) -> u64 {
+        self.redactions
+    }
+
     pub(crate) fn doubts(&self) -> u64 {
         self.doubts
     }

@@ -534,3 +534,28 @@ async fn a_redaction_while_nobody_was_in_the_room_reaches_whoever_comes_back() {
     let Step::Run(run) = reader.next(Budget::default()).await else { panic!() };
     assert!(run.entries[1].body.is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_redaction_that_a_room_learns_of_by_beginning_anew_reaches_its_pages_too() {
+    let (store, a) = (MemoryStore::new(), room("a"));
+    fill(&store, &a, 300, 10).await;
+    let faults = Faults::new(1, FaultRates::NONE);
+    let chat = start(faults.wrap(Backends::from_store(store.clone())), |_| {}).await;
+    let reader = chat.reader(user("bob"));
+    reader.join(&a, Since::Start).await.unwrap();
+    read(&reader, 300).await;
+    faults.inflict(DEAF);
+    let head = store.bounds(std::slice::from_ref(&a)).await.unwrap()[0].head.position;
+    store.redact(&a, Position { offset: Offset::new(2).unwrap(), ..head }).await.unwrap();
+    fill(&store, &a, 300, 10).await;
+    // What is heard from here on is heard.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    faults.heal();
+    // So far ahead that the tail begins anew, before the room is compared with the log.
+    fill(&store, &a, 1, 10).await;
+    tokio::time::sleep(2 * chat.limits().sweep_interval).await;
+    let reader = chat.reader(user("bob"));
+    reader.join(&a, Since::Start).await.unwrap();
+    let Step::Run(run) = reader.next(Budget::default()).await else { panic!() };
+    assert!(run.entries[1].body.is_none());
+}
