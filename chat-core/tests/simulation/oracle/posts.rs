@@ -13,7 +13,8 @@ pub(super) struct Posts {
     acked: Vec<(RoomId, String, (u64, u64))>,
     /// The entry that an answer said is new.
     fresh: BTreeSet<(RoomId, (u64, u64))>,
-    refused: BTreeSet<(RoomId, String)>,
+    /// And why. What the store has forgotten is no longer in conflict with anything.
+    refused: BTreeMap<(RoomId, String), &'static str>,
     seen: BTreeMap<(RoomId, String), Line>,
 }
 
@@ -44,13 +45,29 @@ impl Posts {
                 }
                 self.acked.push((room.clone(), name, id));
             }
-            Event::Refused { room, text, .. } => {
-                self.refused.insert((room.clone(), text.clone()));
+            Event::Refused { room, text, why } => {
+                let refused = (room.clone(), text.clone());
+                if let Some(line) = self.seen.get(&refused) {
+                    // A text may be refused after the store has forgotten that it had it.
+                    if !truth.log(room).is_some_and(|log| log.forgotten.contains_key(&line.id())) {
+                        wrong.push(format!("refused in {room}, but seen before: {line:?}"));
+                    }
+                }
+                self.refused.insert(refused, why);
+            }
+            Event::RolledBack { room, .. } => {
+                self.refused.retain(|refused, why| refused.0 != *room || *why != "conflict");
             }
             Event::Saw { room, lines, .. } | Event::Paged { room, lines, .. } => {
                 for line in lines {
                     let Some(text) = &line.text else { continue };
-                    self.seen.insert((room.clone(), text.clone()), line.clone());
+                    let seen = (room.clone(), text.clone());
+                    let is_forgotten =
+                        truth.log(room).is_some_and(|log| log.forgotten.contains_key(&line.id()));
+                    if self.refused.contains_key(&seen) && !is_forgotten {
+                        wrong.push(format!("seen in {room}, but refused before: {line:?}"));
+                    }
+                    self.seen.insert(seen, line.clone());
                 }
             }
             _ => {}
@@ -62,13 +79,6 @@ impl Posts {
             // Unless the store itself forgot it, which is on record.
             if !truth.log(room).is_some_and(|log| log.has(*id) || log.forgotten.contains_key(id)) {
                 wrong.push(format!("acknowledged and lost: {name}"));
-            }
-        }
-        for refused in &self.refused {
-            let Some(line) = self.seen.get(refused) else { continue };
-            // A text may be refused after the store has forgotten that it had it.
-            if !truth.log(&refused.0).is_some_and(|log| log.forgotten.contains_key(&line.id())) {
-                wrong.push(format!("seen in {}, and refused: {line:?}", refused.0));
             }
         }
         for (room, log) in truth.logs() {
