@@ -106,6 +106,11 @@ async fn history(
         Some(limit) => u32::try_from(limit).unwrap_or(u32::MAX).min(largest.messages),
     };
     let limit = HistoryLimit { messages, ..largest };
-    let page = service.chat.history(conversation.identity.id(), &room, before, limit).await?;
+    let who = conversation.identity.id();
+    let mut page = service.chat.history(who, &room, before, limit).await?;
+    // Clients take an empty page for the beginning. It may take as long as any request.
+    while page.messages.is_empty() && page.bounds.oldest() < page.from {
+        page = service.chat.history(who, &room, Some(page.from), limit).await?;
+    }
     Ok(wire::history(&room, &page))
 }

@@ -1,5 +1,6 @@
 //! Pages of history, backwards.
 
+use chat_core::{Author, Body, DisplayName, Draft, Kind, MessageKey, UserId};
 use serde_json::{Value, json};
 
 use crate::client::Client;
@@ -113,4 +114,18 @@ async fn many_pages_asked_for_at_once_are_all_answered() {
     for id in ids {
         assert_eq!(offsets(&bob.answer(id).await.0).len(), 4);
     }
+}
+
+#[tokio::test]
+async fn a_page_behind_many_entries_that_are_no_messages_is_not_taken_for_the_beginning() {
+    let server = Server::start().await;
+    let mut ada = Client::full(&server, json!({"lobby": 0})).await;
+    post(&mut ada, "first", json!("first")).await;
+    for number in 0..20_000 {
+        let author = Author { id: UserId::new("app").unwrap(), name: DisplayName::new("App").unwrap() };
+        let key = MessageKey::new(&format!("fact-{number}")).unwrap();
+        server.post("lobby", Draft { kind: Kind::Fact, author, key, body: Body::text("{}") }).await;
+    }
+    let page = ada.ask("history", json!({"room": "lobby"})).await;
+    assert_eq!(offsets(&page), [1]);
 }
