@@ -91,6 +91,6 @@ pub use serve::{Server, serve};
 pub use socket::placeholder;
 pub use socket::{
     Accept, Ack, Answer, Args, AskError, Auth, Broadcast, DEPTH_MAX, DisconnectReason, ELEMENTS_MAX,
-    EmitError, Event, Frame, JsonError, Lineage, Namespace, Offer, Outlet, Pull, Recovery, Refusal,
+    EmitError, Event, Failure, Frame, JsonError, Lineage, Namespace, Offer, Outlet, Pull, Recovery, Refusal,
     Resumption, Socket, SocketId, SocketIo, SocketIoBuilder, Source,
 };

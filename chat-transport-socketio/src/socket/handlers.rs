@@ -4,7 +4,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
 
-use super::event::{Accept, Auth, DisconnectReason, Event, Refusal};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::event::{Accept, Ack, Auth, DisconnectReason, Event, Refusal};
+use super::failure::Failure;
 use super::socket::Socket;
 
 pub(crate) type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -19,15 +23,18 @@ type DisconnectHandler = dyn Fn(Socket, DisconnectReason) -> Work<()> + Send + S
 /// is what holds a fast client back. So a handler must not block the thread, and must not wait for an ack of its own client longer than
 /// it can afford.
 ///
+/// An event goes to the one handler that it has:
+/// by its name ([`Self::on`], [`Self::on_typed`]), or else [`Self::on_any`].
+///
 /// When the connection ends, what was received before is still handled, in order, and then the disconnect handler is called. What handlers
 /// send by then goes nowhere, and at the close timeout the one that runs is dropped where it stands: spawn what has to be finished.
 /// Only [`Socket::disconnect`] and [`Socket::close_connection`] leave unhandled what has not begun.
 #[derive(Default)]
 pub struct Namespace {
-    pub(super) connect: Option<Box<ConnectHandler>>,
-    pub(super) events: HashMap<String, Box<EventHandler>>,
-    pub(super) any: Option<Box<EventHandler>>,
-    pub(super) disconnect: Option<Box<DisconnectHandler>>,
+    connect: Option<Box<ConnectHandler>>,
+    events: HashMap<String, Box<EventHandler>>,
+    any: Option<Box<EventHandler>>,
+    disconnect: Option<Box<DisconnectHandler>>,
 }
 
 impl Namespace {
@@ -55,7 +62,7 @@ impl Namespace {
         self
     }
 
-    /// Handles the events of that name.
+    /// Handles the events of that name, in place of an earlier handler of the name.
     #[must_use]
     pub fn on<F, Fut>(mut self, name: impl Into<String>, handler: F) -> Self
     where
@@ -64,6 +71,58 @@ impl Namespace {
     {
         self.events.insert(name.into(), Box::new(move |socket, event| Box::pin(handler(socket, event))));
         self
+    }
+
+    /// Handles the events of that name by their first argument, as a `T`; one that is absent is read as `null`, and further ones are ignored.
+    /// What the handler returns is the answer: `Ok` as it is, and a [`Failure`] in its own form. An argument that is no `T` fails with the code
+    /// `bad_request` and does not get to the handler.
+    ///
+    /// For events with several arguments or attachments there is [`Self::on`].
+    ///
+    /// ```
+    /// use chat_transport_socketio::{Failure, Namespace, Socket};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Deserialize)]
+    /// struct Order {
+    ///     cups: u32,
+    /// }
+    /// #[derive(Serialize)]
+    /// struct Bill {
+    ///     cents: u32,
+    /// }
+    ///
+    /// // In the client: const { cents } = await socket.emitWithAck('order', { cups: 2 });
+    /// let namespace = Namespace::new().on_typed("order", |_socket: Socket, order: Order| async move {
+    ///     let cents = order.cups.checked_mul(250).ok_or_else(|| Failure::new("too_many", "that is a lot of tea"))?;
+    ///     Ok(Bill { cents })
+    /// });
+    /// ```
+    #[must_use]
+    pub fn on_typed<T, R, F, Fut>(self, name: impl Into<String>, handler: F) -> Self
+    where
+        T: DeserializeOwned + Send + 'static,
+        R: Serialize + Send + 'static,
+        F: Fn(Socket, T) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, Failure>> + Send + 'static,
+    {
+        self.on(name, move |socket, mut event| {
+            let ack = event.ack.take();
+            let answer = event.parse(0).map(|payload| handler(socket, payload));
+            async move {
+                let answer = match answer {
+                    Ok(answer) => answer.await,
+                    Err(error) => {
+                        tracing::debug!(event = event.name(), "an argument is not what is expected");
+                        Err(Failure::malformed(&error))
+                    }
+                };
+                match answer {
+                    Ok(value) => reply(ack, &value),
+                    Err(failure) => failure.answer(ack),
+                }
+            }
+        })
     }
 
     /// Handles the events that have no handler of their own.
@@ -88,10 +147,41 @@ impl Namespace {
         self.disconnect = Some(Box::new(move |socket, reason| Box::pin(handler(socket, reason))));
         self
     }
+
+    /// None: everybody is let in.
+    pub(super) fn connect(&self, socket: &Socket, auth: Auth) -> Option<Work<Result<Accept, Refusal>>> {
+        self.connect.as_ref().map(|handler| handler(socket.clone(), auth))
+    }
+
+    /// None: nobody handles it.
+    pub(super) fn event(&self, socket: &Socket, event: Event) -> Option<Work<()>> {
+        Some(self.handler(&event)?(socket.clone(), event))
+    }
+
+    pub(super) fn disconnect(&self, socket: &Socket, reason: DisconnectReason) -> Option<Work<()>> {
+        self.disconnect.as_ref().map(|handler| handler(socket.clone(), reason))
+    }
+
+    fn handler(&self, event: &Event) -> Option<&EventHandler> {
+        self.events.get(event.name()).or(self.any.as_ref()).map(|handler| &**handler)
+    }
 }
 
 impl fmt::Debug for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Namespace").field("events", &self.events.keys()).finish_non_exhaustive()
+    }
+}
+
+/// Answers with what a handler has returned.
+fn reply<R: Serialize>(ack: Option<Ack>, value: &R) {
+    let Some(ack) = ack else { return };
+    match crate::Args::one(value) {
+        // A client that is gone needs no answer.
+        Ok(args) => drop(ack.send_args(&args)),
+        Err(error) => {
+            tracing::error!(%error, "an answer has no JSON form");
+            Failure::new("internal", "the answer cannot be written as JSON").answer(Some(ack));
+        }
     }
 }

@@ -5,6 +5,7 @@ mod arrival;
 mod broadcast;
 mod connection;
 mod event;
+mod failure;
 mod frame;
 mod handlers;
 mod id;
@@ -27,6 +28,7 @@ pub use broadcast::Broadcast;
 #[cfg(test)]
 pub(crate) use connection::Connection;
 pub use event::{Accept, Ack, Answer, Auth, DisconnectReason, Event, Refusal};
+pub use failure::Failure;
 pub use frame::Frame;
 pub use handlers::Namespace;
 pub use id::SocketId;

@@ -94,17 +94,16 @@ impl Served {
 
     /// None: everybody is let in.
     pub(crate) fn connect(&self, socket: &Socket, auth: Auth) -> Option<Work<Result<Accept, Refusal>>> {
-        self.handlers.connect.as_ref().map(|handler| handler(socket.clone(), auth))
+        self.handlers.connect(socket, auth)
     }
 
     /// None: nobody handles it.
     pub(crate) fn event(&self, socket: &Socket, event: Event) -> Option<Work<()>> {
-        let handler = self.handlers.events.get(event.name()).or(self.handlers.any.as_ref())?;
-        Some(handler(socket.clone(), event))
+        self.handlers.event(socket, event)
     }
 
     pub(crate) fn disconnect(&self, socket: &Socket, reason: DisconnectReason) -> Option<Work<()>> {
-        self.handlers.disconnect.as_ref().map(|handler| handler(socket.clone(), reason))
+        self.handlers.disconnect(socket, reason)
     }
 
     pub(crate) fn enter(&self, session: &Arc<Session>) {
