@@ -1,16 +1,19 @@
-//! The event API over real sockets: typed events, questions to many, operations on many sockets,
+//! The event API over real sockets: checks before handlers, typed events, questions to many, operations on many sockets,
 //! and namespaces that are made when they are asked for.
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use chat_transport_socketio::{Failure, Namespace, Socket, SocketIo, SocketIoBuilder};
+use chat_transport_socketio::{
+    Args, Auth, Event, Failure, Namespace, Refusal, Socket, SocketIo, SocketIoBuilder,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use support::{calm, connected};
+use support::{Ws, calm, connected, until};
 
 async fn serving(builder: SocketIoBuilder) -> (SocketIo, SocketAddr) {
     let io = builder.settings(calm()).build();
@@ -26,9 +29,162 @@ async fn one(namespace: Namespace) -> (SocketIo, SocketAddr) {
     serving(SocketIo::builder().namespace("/", namespace)).await
 }
 
+async fn opened(address: SocketAddr) -> Ws {
+    let mut ws = Ws::open(address, "/socket.io/?EIO=4&transport=websocket").await;
+    ws.text().await;
+    ws
+}
+
 /// The JSON that a packet ends in.
 fn json_of(packet: &str) -> serde_json::Value {
     serde_json::from_str(packet.trim_start_matches(|c: char| c.is_ascii_digit())).unwrap()
+}
+
+/// What happened, in order.
+#[derive(Clone, Default)]
+struct Diary(Arc<Mutex<Vec<String>>>);
+
+impl Diary {
+    fn note(&self, what: impl Into<String>) {
+        self.0.lock().unwrap().push(what.into());
+    }
+
+    fn read(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+/// Notes its name and refuses clients that say so.
+fn gate(
+    diary: Diary,
+    name: &'static str,
+) -> impl Fn(Socket, Auth) -> std::future::Ready<Result<(), Refusal>> {
+    move |_, auth: Auth| {
+        diary.note(name);
+        let refused = auth.parse::<serde_json::Value>().unwrap()["refused_by"] == name;
+        std::future::ready(if refused { Err(Refusal::permanent(format!("{name} says no"))) } else { Ok(()) })
+    }
+}
+
+#[tokio::test]
+async fn checks_before_connect_are_asked_in_order_and_the_first_refusal_counts() {
+    let diary = Diary::default();
+    let namespace = Namespace::new()
+        .before_connect(gate(diary.clone(), "first"))
+        .before_connect(gate(diary.clone(), "second"))
+        .on_connect({
+            let diary = diary.clone();
+            move |_, _| {
+                diary.note("handler");
+                std::future::ready(Ok::<_, Refusal>(()))
+            }
+        });
+    let (io, address) = one(namespace).await;
+    for (by, answer, asked) in [
+        ("first", r#"44{"message":"first says no"}"#, &["first"][..]),
+        ("second", r#"44{"message":"second says no"}"#, &["first", "second"]),
+        ("nobody", "40{", &["first", "second", "handler"]),
+    ] {
+        let mut ws = opened(address).await;
+        ws.send(&format!(r#"40{{"refused_by":"{by}"}}"#)).await;
+        let text = ws.text().await;
+        assert!(text.starts_with(answer), "{text}");
+        assert_eq!(diary.read(), asked);
+    }
+    until("those that are refused are not in it", || io.namespace("/").unwrap().sockets().len() <= 1).await;
+}
+
+#[tokio::test]
+async fn a_check_before_connect_needs_no_connect_handler_and_keeps_what_it_found_with_the_socket() {
+    struct User(String);
+    let namespace = Namespace::new()
+        .before_connect(|socket: Socket, auth: Auth| async move {
+            let name = auth.parse::<serde_json::Value>().unwrap()["name"].to_string();
+            tokio::task::yield_now().await;
+            socket.set(User(name));
+            socket.emit("hello", &1).unwrap();
+            Ok(())
+        })
+        .on_typed(
+            "who am I",
+            |socket: Socket, (): ()| async move { Ok(socket.get::<User>().unwrap().0.clone()) },
+        );
+    let (_io, address) = one(namespace).await;
+    let mut ws = opened(address).await;
+    ws.send(r#"40{"name":"ada"}"#).await;
+    assert!(ws.text().await.starts_with("40{"));
+    assert_eq!(ws.text().await, r#"42["hello",1]"#, "what a check sends goes out when the client is in");
+    ws.send(r#"420["who am I"]"#).await;
+    assert_eq!(ws.text().await, r#"430["\"ada\""]"#);
+}
+
+#[tokio::test]
+async fn an_event_is_handled_only_if_every_check_passes_it_on() {
+    let diary = Diary::default();
+    let namespace = Namespace::new()
+        .before_event({
+            let diary = diary.clone();
+            move |_, event: Event| {
+                let diary = diary.clone();
+                async move {
+                    assert!(event.ack.is_none(), "the ack is set aside");
+                    diary.note(format!("first {}", event.name()));
+                    tokio::task::yield_now().await;
+                    match event.name() {
+                        "refused" => Err(Failure::new("no", "not you").data(json!({ "by": "first" }))),
+                        "dropped" => Err(Failure::unanswered()),
+                        _ => Ok(event),
+                    }
+                }
+            }
+        })
+        .before_event({
+            let diary = diary.clone();
+            move |_, event: Event| {
+                diary.note(format!("second {}", event.name()));
+                let busy = event.name() == "busy";
+                std::future::ready(if busy {
+                    Err(Failure::new("busy", "later").retryable())
+                } else {
+                    Ok(event)
+                })
+            }
+        })
+        .on_any({
+            let diary = diary.clone();
+            move |_, mut event: Event| {
+                diary.note(format!("handler {}", event.name()));
+                if let Some(ack) = event.ack.take() {
+                    ack.send_args(&Args::from(&event)).unwrap();
+                }
+                std::future::ready(())
+            }
+        });
+    let (_io, address) = one(namespace).await;
+    let mut ws = connected(address).await;
+    ws.send(r#"421["refused",1]"#).await;
+    let error = json!({ "code": "no", "message": "not you", "retryable": false, "data": { "by": "first" } });
+    assert_eq!(json_of(&ws.text().await), json!([{ "ok": false, "error": error }]));
+    assert_eq!(diary.read(), ["first refused"]);
+    ws.send(r#"42["refused",1]"#).await;
+    ws.send(r#"422["dropped",1]"#).await;
+    ws.send(r#"423["busy"]"#).await;
+    let error = json!({ "code": "busy", "message": "later", "retryable": true });
+    let answer = ws.text().await;
+    assert!(answer.starts_with("433["), "neither of the two before was answered: {answer}");
+    assert_eq!(json_of(&answer), json!([{ "ok": false, "error": error }]));
+    ws.send(r#"424["fine",1,{"2":3}]"#).await;
+    assert_eq!(ws.text().await, r#"434[1,{"2":3}]"#);
+    let seen = [
+        "first refused",
+        "first dropped",
+        "first busy",
+        "second busy",
+        "first fine",
+        "second fine",
+        "handler fine",
+    ];
+    assert_eq!(diary.read(), seen);
 }
 
 #[derive(Deserialize)]

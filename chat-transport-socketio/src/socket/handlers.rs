@@ -12,7 +12,9 @@ use super::failure::Failure;
 use super::socket::Socket;
 
 pub(crate) type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type Gate = dyn Fn(Socket, Auth) -> Work<Result<(), Refusal>> + Send + Sync;
 type ConnectHandler = dyn Fn(Socket, Auth) -> Work<Result<Accept, Refusal>> + Send + Sync;
+type Filter = dyn Fn(Socket, Event) -> Work<Result<Event, Failure>> + Send + Sync;
 type EventHandler = dyn Fn(Socket, Event) -> Work<()> + Send + Sync;
 type DisconnectHandler = dyn Fn(Socket, DisconnectReason) -> Work<()> + Send + Sync;
 
@@ -23,7 +25,7 @@ type DisconnectHandler = dyn Fn(Socket, DisconnectReason) -> Work<()> + Send + S
 /// is what holds a fast client back. So a handler must not block the thread, and must not wait for an ack of its own client longer than
 /// it can afford.
 ///
-/// An event goes to the one handler that it has:
+/// An event goes through the [checks](Self::before_event), and then to the one handler that it has:
 /// by its name ([`Self::on`], [`Self::on_typed`]), or else [`Self::on_any`].
 ///
 /// When the connection ends, what was received before is still handled, in order, and then the disconnect handler is called. What handlers
@@ -31,7 +33,9 @@ type DisconnectHandler = dyn Fn(Socket, DisconnectReason) -> Work<()> + Send + S
 /// Only [`Socket::disconnect`] and [`Socket::close_connection`] leave unhandled what has not begun.
 #[derive(Default)]
 pub struct Namespace {
+    gates: Vec<Box<Gate>>,
     connect: Option<Box<ConnectHandler>>,
+    filters: Vec<Box<Filter>>,
     events: HashMap<String, Box<EventHandler>>,
     any: Option<Box<EventHandler>>,
     disconnect: Option<Box<DisconnectHandler>>,
@@ -41,6 +45,34 @@ impl Namespace {
     /// Lets everybody in and ignores every event.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Is asked before the connect handler; several are asked in the order in which they were added. The first [`Refusal`] counts, and nobody
+    /// is asked after it.
+    ///
+    /// ```
+    /// use chat_transport_socketio::{Auth, Namespace, Refusal, Socket};
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Credentials {
+    ///     token: String,
+    /// }
+    /// struct User(String);
+    ///
+    /// let namespace = Namespace::new().before_connect(|socket: Socket, auth: Auth| async move {
+    ///     let said: Credentials = auth.parse().map_err(|_| Refusal::permanent("a token is needed"))?;
+    ///     socket.set(User(said.token)); // looked up, in earnest
+    ///     Ok(())
+    /// });
+    /// ```
+    #[must_use]
+    pub fn before_connect<F, Fut>(mut self, check: F) -> Self
+    where
+        F: Fn(Socket, Auth) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Refusal>> + Send + 'static,
+    {
+        self.gates.push(Box::new(move |socket, auth| Box::pin(check(socket, auth))));
+        self
     }
 
     /// Decides who is let in. What the handler emits goes out behind the CONNECT answer, and sources that it attaches are pulled after
@@ -59,6 +91,33 @@ impl Namespace {
             let answer = handler(socket, auth);
             Box::pin(async move { answer.await.map(Into::into) })
         }));
+        self
+    }
+
+    /// Is asked before an event is handled; several are asked in the order in which they were added. `Ok` with the event passes it on, and a
+    /// [`Failure`] ends it here: the client's ack gets it, or gets nothing if it is [`Failure::unanswered`].
+    ///
+    /// The ack is set aside meanwhile: [`Event::ack`] is `None` here, and is there again in the handler.
+    ///
+    /// ```
+    /// use chat_transport_socketio::{Event, Failure, Namespace, Socket};
+    ///
+    /// struct Muted;
+    ///
+    /// let namespace = Namespace::new().before_event(|socket: Socket, event: Event| async move {
+    ///     if event.name() == "say" && socket.get::<Muted>().is_some() {
+    ///         return Err(Failure::new("muted", "you may listen for now"));
+    ///     }
+    ///     Ok(event)
+    /// });
+    /// ```
+    #[must_use]
+    pub fn before_event<F, Fut>(mut self, check: F) -> Self
+    where
+        F: Fn(Socket, Event) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Event, Failure>> + Send + 'static,
+    {
+        self.filters.push(Box::new(move |socket, event| Box::pin(check(socket, event))));
         self
     }
 
@@ -150,12 +209,42 @@ impl Namespace {
 
     /// None: everybody is let in.
     pub(super) fn connect(&self, socket: &Socket, auth: Auth) -> Option<Work<Result<Accept, Refusal>>> {
-        self.connect.as_ref().map(|handler| handler(socket.clone(), auth))
+        if self.gates.is_empty() {
+            return self.connect.as_ref().map(|handler| handler(socket.clone(), auth));
+        }
+        let socket = socket.clone();
+        Some(Box::pin(async move {
+            let handlers = socket.served().handlers();
+            for gate in &handlers.gates {
+                gate(socket.clone(), auth.clone()).await?;
+            }
+            match &handlers.connect {
+                Some(handler) => handler(socket.clone(), auth).await,
+                None => Ok(Accept::new()),
+            }
+        }))
     }
 
     /// None: nobody handles it.
-    pub(super) fn event(&self, socket: &Socket, event: Event) -> Option<Work<()>> {
-        Some(self.handler(&event)?(socket.clone(), event))
+    pub(super) fn event(&self, socket: &Socket, mut event: Event) -> Option<Work<()>> {
+        if self.filters.is_empty() {
+            return Some(self.handler(&event)?(socket.clone(), event));
+        }
+        let socket = socket.clone();
+        Some(Box::pin(async move {
+            let handlers = socket.served().handlers();
+            let ack = event.ack.take();
+            for filter in &handlers.filters {
+                event = match filter(socket.clone(), event).await {
+                    Ok(event) => event,
+                    Err(failure) => return failure.answer(ack),
+                };
+            }
+            event.ack = ack;
+            if let Some(handler) = handlers.handler(&event) {
+                handler(socket.clone(), event).await;
+            }
+        }))
     }
 
     pub(super) fn disconnect(&self, socket: &Socket, reason: DisconnectReason) -> Option<Work<()>> {

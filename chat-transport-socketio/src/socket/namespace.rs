@@ -106,6 +106,10 @@ impl Served {
         self.handlers.disconnect(socket, reason)
     }
 
+    pub(crate) fn handlers(&self) -> &Namespace {
+        &self.handlers
+    }
+
     pub(crate) fn enter(&self, session: &Arc<Session>) {
         self.lock().sessions.insert(session.id, session.clone());
     }
