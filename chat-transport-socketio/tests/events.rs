@@ -1,4 +1,4 @@
-//! The event API over real sockets: checks before handlers, typed events, questions to many, operations on many sockets,
+//! The event API over real sockets: checks before handlers, listeners, typed events, questions to many, operations on many sockets,
 //! and namespaces that are made when they are asked for.
 #![allow(clippy::unwrap_used)]
 
@@ -185,6 +185,67 @@ async fn an_event_is_handled_only_if_every_check_passes_it_on() {
         "handler fine",
     ];
     assert_eq!(diary.read(), seen);
+}
+
+#[tokio::test]
+async fn a_listener_hears_every_event_that_comes_also_those_that_nobody_handles() {
+    let diary = Diary::default();
+    let namespace = Namespace::new()
+        .on_incoming({
+            let diary = diary.clone();
+            move |socket: &Socket, event: &Event| {
+                assert!(socket.is_connected());
+                diary.note(format!("{} {:?}", event.name(), event.arg(0)));
+            }
+        })
+        .before_event(|_, event: Event| async move {
+            if event.name() == "refused" { Err(Failure::unanswered()) } else { Ok(event) }
+        })
+        .on_typed("last", |_, (): ()| async { Ok("done") });
+    let (_io, address) = one(namespace).await;
+    let mut ws = connected(address).await;
+    for packet in [r#"42["nobody's",1]"#, r#"42["refused"]"#, r#"420["last"]"#] {
+        ws.send(packet).await;
+    }
+    assert_eq!(ws.text().await, r#"430["done"]"#);
+    assert_eq!(diary.read(), ["nobody's Some(\"1\")", "refused None", "last None"]);
+}
+
+#[tokio::test]
+async fn a_listener_hears_every_event_that_is_sent_once_for_each_client() {
+    let diary = Diary::default();
+    let namespace = Namespace::new()
+        .on_outgoing({
+            let diary = diary.clone();
+            move |to, frame| diary.note(format!("{to} {}", frame.event_json().unwrap()))
+        })
+        .on_typed("send", |socket: Socket, (): ()| async move {
+            socket.emit("own", &1).unwrap();
+            socket.emit_volatile("maybe", &2).unwrap();
+            socket.broadcast().emit("others", &3).unwrap();
+            let answer = socket.ask("and you", &Args::one(&4).unwrap(), support::PATIENCE).await.unwrap();
+            Ok(answer.parse::<u8>(0).unwrap())
+        });
+    let (io, address) = one(namespace).await;
+    let mut ada = connected(address).await;
+    let all = io.namespace("/").unwrap();
+    until("Ada is in", || all.sockets().len() == 1).await;
+    let adas = all.sockets()[0].id();
+    let mut bob = connected(address).await;
+    until("Bob is in", || all.sockets().len() == 2).await;
+    let bobs = all.sockets().into_iter().map(|socket| socket.id()).find(|id| *id != adas).unwrap();
+    ada.send(r#"429["send"]"#).await;
+    while !ada.text().await.starts_with("420") {}
+    ada.send("430[5]").await;
+    assert_eq!(ada.text().await, "439[5]");
+    assert_eq!(bob.text().await, r#"42["others",3]"#);
+    let sent = [
+        format!(r#"{adas} ["own",1]"#),
+        format!(r#"{adas} ["maybe",2]"#),
+        format!(r#"{bobs} ["others",3]"#),
+        format!(r#"{adas} ["and you",4]"#),
+    ];
+    assert_eq!(diary.read(), sent);
 }
 
 #[derive(Deserialize)]

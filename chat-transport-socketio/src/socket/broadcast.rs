@@ -80,6 +80,7 @@ impl Broadcast {
 
     fn send_as(&self, frame: &Frame, delivery: Delivery) {
         for session in self.sessions() {
+            self.namespace.handlers().outgoing(session.id, frame);
             // Who is too full is closed, and who is gone meanwhile is not missed.
             let _ = session.emit(&self.namespace.name, frame.clone(), delivery);
         }

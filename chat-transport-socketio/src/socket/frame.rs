@@ -115,6 +115,28 @@ impl Frame {
         self.bytes
     }
 
+    /// The event's name; none if the packet is no event.
+    pub fn event_name(&self) -> Option<String> {
+        // Only the first value is looked at, however much follows.
+        let open = self.event_json()?.strip_prefix('[')?;
+        serde_json::Deserializer::from_str(open).into_iter().next()?.ok()
+    }
+
+    /// The event as the JSON text of its name and arguments, `["name",…]`, without token; none if the packet is no event.
+    pub fn event_json(&self) -> Option<&str> {
+        let text = if self.bytes.first() == Some(&b'4') { &self.bytes[..] } else { self.parts()?.0 };
+        let mut rest = std::str::from_utf8(text).ok()?;
+        if let Some(with_attachments) = rest.strip_prefix("45") {
+            rest = with_attachments.split_once('-')?.1;
+        } else {
+            rest = rest.strip_prefix("42")?;
+        }
+        if rest.starts_with('/') {
+            rest = rest.split_once(',')?.1;
+        }
+        Some(rest.trim_start_matches(|digit: char| digit.is_ascii_digit()))
+    }
+
     /// What it takes on the wire, about: in bytes, without token.
     pub fn len(&self) -> usize {
         self.bytes.len()
@@ -226,6 +248,21 @@ mod tests {
         assert_eq!(cached, frame);
         let token = "452-[\"x\",{\"_placeholder\":true,\"num\":0},{\"_placeholder\":true,\"num\":1},\"t\"]\u{1e}bAQIDBA==\u{1e}b";
         assert_eq!(written(&cached, Some("t")), token);
+    }
+
+    #[test]
+    fn an_event_tells_its_name_and_arguments_whatever_is_around_them() {
+        let args = Args::one(&[1]).unwrap().binary(&b"x"[..]);
+        for (frame, name, json) in [
+            (Frame::event("/", "x\"y", &Args::new()), "x\"y", r#"["x\"y"]"#),
+            (Frame::event("/a[b", "e", &Args::one("5-,").unwrap()), "e", r#"["e","5-,"]"#),
+            (Frame::event_with_ack("/n", 7, "e", &args), "e", r#"["e",[1],{"_placeholder":true,"num":0}]"#),
+        ] {
+            assert_eq!((frame.event_name().as_deref(), frame.event_json()), (Some(name), Some(json)));
+        }
+        for frame in [Frame::ack("/", 0, &args), Frame::disconnect("/"), Frame::connected("/", "{}")] {
+            assert_eq!((frame.event_name(), frame.event_json()), (None, None));
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@ use serde::de::DeserializeOwned;
 
 use super::event::{Accept, Ack, Auth, DisconnectReason, Event, Refusal};
 use super::failure::Failure;
+use super::frame::Frame;
+use super::id::SocketId;
 use super::socket::Socket;
 
 pub(crate) type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -17,6 +19,8 @@ type ConnectHandler = dyn Fn(Socket, Auth) -> Work<Result<Accept, Refusal>> + Se
 type Filter = dyn Fn(Socket, Event) -> Work<Result<Event, Failure>> + Send + Sync;
 type EventHandler = dyn Fn(Socket, Event) -> Work<()> + Send + Sync;
 type DisconnectHandler = dyn Fn(Socket, DisconnectReason) -> Work<()> + Send + Sync;
+type IncomingListener = dyn Fn(&Socket, &Event) + Send + Sync;
+type OutgoingListener = dyn Fn(SocketId, &Frame) + Send + Sync;
 
 /// The handlers of one namespace.
 ///
@@ -25,7 +29,7 @@ type DisconnectHandler = dyn Fn(Socket, DisconnectReason) -> Work<()> + Send + S
 /// is what holds a fast client back. So a handler must not block the thread, and must not wait for an ack of its own client longer than
 /// it can afford.
 ///
-/// An event goes through the [checks](Self::before_event), and then to the one handler that it has:
+/// An event goes by the [listeners](Self::on_incoming), then through the [checks](Self::before_event), and then to the one handler that it has:
 /// by its name ([`Self::on`], [`Self::on_typed`]), or else [`Self::on_any`].
 ///
 /// When the connection ends, what was received before is still handled, in order, and then the disconnect handler is called. What handlers
@@ -35,9 +39,11 @@ type DisconnectHandler = dyn Fn(Socket, DisconnectReason) -> Work<()> + Send + S
 pub struct Namespace {
     gates: Vec<Box<Gate>>,
     connect: Option<Box<ConnectHandler>>,
+    incoming: Vec<Box<IncomingListener>>,
     filters: Vec<Box<Filter>>,
     events: HashMap<String, Box<EventHandler>>,
     any: Option<Box<EventHandler>>,
+    outgoing: Vec<Box<OutgoingListener>>,
     disconnect: Option<Box<DisconnectHandler>>,
 }
 
@@ -184,7 +190,7 @@ impl Namespace {
         })
     }
 
-    /// Handles the events that have no handler of their own.
+    /// Handles the events that have no handler of their own. What listens to every event is [`Self::on_incoming`].
     #[must_use]
     pub fn on_any<F, Fut>(mut self, handler: F) -> Self
     where
@@ -192,6 +198,37 @@ impl Namespace {
         Fut: Future<Output = ()> + Send + 'static,
     {
         self.any = Some(Box::new(move |socket, event| Box::pin(handler(socket, event))));
+        self
+    }
+
+    /// Listens to every event from a client, before it is checked or handled, and also if nobody handles it. For logs and counters: it can hold up
+    /// nothing and change nothing.
+    ///
+    /// ```
+    /// # use chat_transport_socketio::Namespace;
+    /// let namespace = Namespace::new().on_incoming(|socket, event| println!("{} from {}", event.name(), socket.id()));
+    /// ```
+    #[must_use]
+    pub fn on_incoming(mut self, listener: impl Fn(&Socket, &Event) + Send + Sync + 'static) -> Self {
+        self.incoming.push(Box::new(listener));
+        self
+    }
+
+    /// Listens to every event that is sent to a client: emitted to its socket, broadcast, or with a question. It is called where the event is
+    /// sent, once for each client, also for those that are away and will have it later, and for volatile events that are dropped on the way.
+    ///
+    /// What a [`Source`](crate::Source) gives (the entries of the [`chat`](crate::chat)) is not among it: that is not sent by anybody, but pulled by each
+    /// connection for itself. Nor are acks.
+    ///
+    /// ```
+    /// # use chat_transport_socketio::Namespace;
+    /// let namespace = Namespace::new().on_outgoing(|to, frame| {
+    ///     println!("{} to {to}, {} bytes", frame.event_name().unwrap_or_default(), frame.len());
+    /// });
+    /// ```
+    #[must_use]
+    pub fn on_outgoing(mut self, listener: impl Fn(SocketId, &Frame) + Send + Sync + 'static) -> Self {
+        self.outgoing.push(Box::new(listener));
         self
     }
 
@@ -227,6 +264,7 @@ impl Namespace {
 
     /// None: nobody handles it.
     pub(super) fn event(&self, socket: &Socket, mut event: Event) -> Option<Work<()>> {
+        self.incoming.iter().for_each(|listener| listener(socket, &event));
         if self.filters.is_empty() {
             return Some(self.handler(&event)?(socket.clone(), event));
         }
@@ -249,6 +287,11 @@ impl Namespace {
 
     pub(super) fn disconnect(&self, socket: &Socket, reason: DisconnectReason) -> Option<Work<()>> {
         self.disconnect.as_ref().map(|handler| handler(socket.clone(), reason))
+    }
+
+    /// An event is sent to `to`.
+    pub(super) fn outgoing(&self, to: SocketId, frame: &Frame) {
+        self.outgoing.iter().for_each(|listener| listener(to, frame));
     }
 
     fn handler(&self, event: &Event) -> Option<&EventHandler> {

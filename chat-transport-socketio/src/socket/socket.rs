@@ -189,6 +189,7 @@ impl Socket {
     /// # Errors
     /// Nothing was sent: see [`EmitError`].
     pub fn send(&self, frame: Frame) -> Result<(), EmitError> {
+        self.served().handlers().outgoing(self.id(), &frame);
         if self.holds(&frame, Sort::Event(None))? {
             return Ok(());
         }
@@ -209,6 +210,7 @@ impl Socket {
     /// # Errors
     /// The session is over.
     pub fn send_volatile(&self, frame: Frame) -> Result<(), EmitError> {
+        self.served().handlers().outgoing(self.id(), &frame);
         if self.holds(&frame, Sort::Volatile)? {
             return Ok(());
         }
@@ -353,6 +355,7 @@ impl Socket {
         if self.is_cut() {
             return Err(EmitError::Closed);
         }
+        self.served().handlers().outgoing(self.id(), &frame);
         if !self.holds(&frame, Sort::Asking)? {
             self.answer(frame, Sort::Asking)?;
         }
