@@ -90,7 +90,7 @@ mod varint;
 pub use serve::{Server, serve};
 pub use socket::placeholder;
 pub use socket::{
-    Accept, Ack, Answer, Args, AskError, Auth, Broadcast, DEPTH_MAX, DisconnectReason, ELEMENTS_MAX,
+    Accept, Ack, Answer, Answers, Args, AskError, Auth, Broadcast, DEPTH_MAX, DisconnectReason, ELEMENTS_MAX,
     EmitError, Event, Failure, Frame, JsonError, Lineage, Namespace, Offer, Outlet, Pull, Recovery, Refusal,
     Resumption, Socket, SocketId, SocketIo, SocketIoBuilder, Source,
 };

@@ -6,14 +6,15 @@ mod support;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use chat_transport_socketio::{
-    Args, Auth, Event, Failure, Namespace, Refusal, Socket, SocketIo, SocketIoBuilder,
+    Args, AskError, Auth, Event, Failure, Namespace, Refusal, Socket, SocketId, SocketIo, SocketIoBuilder,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use support::{Ws, calm, connected, until};
+use support::{Ws, calm, connected, soon, until};
 
 async fn serving(builder: SocketIoBuilder) -> (SocketIo, SocketAddr) {
     let io = builder.settings(calm()).build();
@@ -319,4 +320,109 @@ async fn an_argument_of_another_form_is_answered_with_what_is_wrong_and_hurts_no
     ws.send(r#"428["order",{"cups":13}]"#).await;
     ws.send(r#"429["order",{"cups":1}]"#).await;
     assert_eq!(ws.text().await, r#"439[{"cents":250}]"#);
+}
+
+/// A client in the namespace `/`, and its id.
+async fn identified(address: SocketAddr) -> (Ws, SocketId) {
+    let mut ws = opened(address).await;
+    ws.send("40").await;
+    let answer = ws.text().await;
+    let id = json_of(&answer)["sid"].as_str().and_then(SocketId::parse).unwrap();
+    (ws, id)
+}
+
+/// The ack id of a question.
+fn ack_id(question: &str) -> &str {
+    let rest = question.strip_prefix("42").unwrap();
+    &rest[..rest.find('[').unwrap()]
+}
+
+#[tokio::test]
+async fn a_question_to_many_brings_in_every_answer_and_says_who_gave_none() {
+    let (io, address) = one(Namespace::new()).await;
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        clients.push(identified(address).await);
+    }
+    let all = io.namespace("/").unwrap();
+    until("all are in", || all.sockets().len() == 4).await;
+    let asking = tokio::spawn({
+        let some = all.clone().except(clients[3].1.to_string());
+        async move { some.ask("ready?", &Args::one(&1).unwrap(), support::PATIENCE).await }
+    });
+    let mut questions = Vec::new();
+    for (ws, _) in &mut clients[..3] {
+        questions.push(ws.text().await);
+    }
+    assert!(questions[0].ends_with(r#"["ready?",1]"#), "{}", questions[0]);
+    assert!(questions.iter().all(|question| *question == questions[0]), "it is encoded once: {questions:?}");
+    let id = ack_id(&questions[0]).to_owned();
+    assert!(id.parse::<i32>().is_ok(), "some clients read it into 32 bits");
+    clients[1].0.send(&format!("43{id}[true,2]")).await;
+    // One that was not asked, an answer to nothing, and a second answer change nothing.
+    clients[3].0.send(&format!("43{id}[9]")).await;
+    clients[1].0.send("4377[9]").await;
+    clients[1].0.send(&format!("43{id}[9]")).await;
+    // The last one leaves, so that nobody is left to wait for.
+    let third = clients.remove(2).1;
+    let asked = {
+        clients[0].0.send(&format!("43{id}[false]")).await;
+        soon(asking).await.unwrap()
+    };
+    let mut answered: Vec<_> =
+        asked.answered.iter().map(|(of, answer)| (*of, answer.arg(0).unwrap().to_owned())).collect();
+    answered.sort();
+    let mut expected = vec![(clients[0].1, "false".to_owned()), (clients[1].1, "true".to_owned())];
+    expected.sort();
+    assert_eq!(answered, expected);
+    assert!(matches!(&asked.missing[..], [(of, AskError::Left)] if *of == third), "{:?}", asked.missing);
+    // Nobody, and so no waiting.
+    let asked = soon(io.to("empty").ask("ready?", &Args::new(), Duration::MAX)).await;
+    assert!(asked.answered.is_empty() && asked.missing.is_empty());
+}
+
+#[tokio::test]
+async fn a_question_to_many_ends_in_time_and_is_forgotten() {
+    let (io, address) = one(Namespace::new()).await;
+    let (mut quick, quicks) = identified(address).await;
+    let (mut silent, silents) = identified(address).await;
+    let all = io.namespace("/").unwrap();
+    until("both are in", || all.sockets().len() == 2).await;
+    // More often than answers of one client may be awaited.
+    for round in 0..1100 {
+        let asked = all.ask("ready?", &Args::one(&round).unwrap(), Duration::ZERO).await;
+        assert_eq!(asked.answered.len() + asked.missing.len(), 2);
+        for (_, why) in &asked.missing {
+            assert!(matches!(why, AskError::TimedOut), "{why:?}");
+        }
+        for ws in [&mut quick, &mut silent] {
+            assert!(ws.text().await.ends_with(&format!("[\"ready?\",{round}]")));
+        }
+    }
+    let asking = tokio::spawn(async move { all.ask("now?", &Args::new(), Duration::from_millis(300)).await });
+    let id = ack_id(&quick.text().await).to_owned();
+    quick.send(&format!("43{id}[]")).await;
+    let asked = soon(asking).await.unwrap();
+    assert_eq!(asked.answered.iter().map(|(of, _)| *of).collect::<Vec<_>>(), [quicks]);
+    assert!(
+        matches!(&asked.missing[..], [(of, AskError::TimedOut)] if *of == silents),
+        "{:?}",
+        asked.missing
+    );
+}
+
+#[tokio::test]
+async fn answers_to_many_take_no_more_memory_than_allowed() {
+    let (io, address) = one(Namespace::new()).await;
+    let (mut small, smalls) = identified(address).await;
+    let (mut large, larges) = identified(address).await;
+    let all = io.namespace("/").unwrap().answers_bytes_max(10_000);
+    until("both are in", || all.sockets().len() == 2).await;
+    let asking = tokio::spawn(async move { all.ask("?", &Args::new(), support::PATIENCE).await });
+    let id = ack_id(&large.text().await).to_owned();
+    large.send(&format!("43{id}[\"{}\"]", "x".repeat(10_000))).await;
+    small.send(&format!("43{id}[1]")).await;
+    let asked = soon(asking).await.unwrap();
+    assert_eq!(asked.answered.iter().map(|(of, _)| *of).collect::<Vec<_>>(), [smalls]);
+    assert!(matches!(&asked.missing[..], [(of, AskError::TooLarge)] if *of == larges), "{:?}", asked.missing);
 }

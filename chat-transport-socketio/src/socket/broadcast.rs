@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::args::Args;
+use super::asking::ANSWERS_BYTES_MAX;
 use super::frame::Frame;
 use super::namespace::Served;
 use super::session::{Delivery, Session};
@@ -16,14 +17,15 @@ use super::socket::{EmitError, Socket};
 /// skipped in silence.
 #[derive(Clone)]
 pub struct Broadcast {
-    namespace: Arc<Served>,
+    pub(super) namespace: Arc<Served>,
     rooms: Vec<String>,
     except: Vec<String>,
+    pub(super) answers_bytes_max: usize,
 }
 
 impl Broadcast {
     pub(crate) fn new(namespace: Arc<Served>) -> Self {
-        Self { namespace, rooms: Vec::new(), except: Vec::new() }
+        Self { namespace, rooms: Vec::new(), except: Vec::new(), answers_bytes_max: ANSWERS_BYTES_MAX }
     }
 
     /// Only those in this room, or in another one named so; a socket's id is a room.
@@ -37,6 +39,16 @@ impl Broadcast {
     #[must_use]
     pub fn except(mut self, room: impl Into<String>) -> Self {
         self.except.push(room.into());
+        self
+    }
+
+    /// Bytes that the answers to one [question](Self::ask) may take together; who answers beyond it is [missing]. Each
+    /// counts 256 more than it has. Default: 16 MiB.
+    ///
+    /// [missing]: crate::AskError::TooLarge
+    #[must_use]
+    pub fn answers_bytes_max(mut self, bytes: usize) -> Self {
+        self.answers_bytes_max = bytes;
         self
     }
 
@@ -86,7 +98,7 @@ impl Broadcast {
         }
     }
 
-    fn sessions(&self) -> Vec<Arc<Session>> {
+    pub(super) fn sessions(&self) -> Vec<Arc<Session>> {
         self.namespace.select(&self.rooms, &self.except)
     }
 }

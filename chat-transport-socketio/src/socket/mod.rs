@@ -2,6 +2,7 @@
 
 mod args;
 mod arrival;
+mod asking;
 mod broadcast;
 mod connection;
 mod event;
@@ -24,6 +25,7 @@ mod sources;
 mod tickets;
 
 pub use args::Args;
+pub use asking::{Answers, AskError};
 pub use broadcast::Broadcast;
 #[cfg(test)]
 pub(crate) use connection::Connection;
@@ -35,5 +37,5 @@ pub use id::SocketId;
 pub use json::{DEPTH_MAX, ELEMENTS_MAX, JsonError};
 pub use recovery::{Lineage, Recovery, Resumption};
 pub use server::{SocketIo, SocketIoBuilder};
-pub use socket::{AskError, EmitError, Socket};
+pub use socket::{EmitError, Socket};
 pub use source::{Offer, Outlet, Pull, Source};

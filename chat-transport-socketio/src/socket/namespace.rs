@@ -1,8 +1,10 @@
 //! A namespace in service: its sockets and its rooms. What its handlers are: `handlers.rs`.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::asking::IDS;
 use super::event::{Accept, Auth, DisconnectReason, Event, Refusal};
 pub(crate) use super::handlers::{Namespace, Work};
 use super::id::SocketId;
@@ -19,6 +21,7 @@ pub(crate) struct Served {
     handlers: Namespace,
     suspended: Option<Arc<Suspended>>,
     members: Mutex<Members>,
+    next_ack: AtomicU64,
 }
 
 #[derive(Default)]
@@ -31,7 +34,13 @@ struct Members {
 impl Served {
     /// `suspended`: where sessions are kept whose clients are away; none, if they are not recovered.
     pub(crate) fn new(name: &str, handlers: Namespace, suspended: Option<Arc<Suspended>>) -> Self {
-        Self { name: name.into(), handlers, suspended, members: Mutex::default() }
+        Self {
+            name: name.into(),
+            handlers,
+            suspended,
+            members: Mutex::default(),
+            next_ack: AtomicU64::new(0),
+        }
     }
 
     pub(crate) fn recovery(&self) -> Option<&Recovery> {
@@ -108,6 +117,11 @@ impl Served {
 
     pub(crate) fn handlers(&self) -> &Namespace {
         &self.handlers
+    }
+
+    /// The ack id of the next question to many.
+    pub(crate) fn next_ack_id(&self) -> u64 {
+        IDS + self.next_ack.fetch_add(1, Ordering::Relaxed) % IDS
     }
 
     pub(crate) fn enter(&self, session: &Arc<Session>) {

@@ -5,13 +5,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::oneshot;
 
 use super::args::Args;
+use super::asking::{AskError, Asked, IDS};
 use super::broadcast::Broadcast;
 use super::event::{Answer, DisconnectReason};
 use super::frame::Frame;
@@ -48,7 +47,7 @@ struct Inner {
 /// What few sockets have much of.
 #[derive(Default)]
 struct Own {
-    asked: HashMap<u64, oneshot::Sender<Answer>>,
+    asked: HashMap<u64, Asked>,
     state: Vec<Arc<dyn Any + Send + Sync>>,
     /// What a handler did before a client that is back was let in: until then the session belongs to the connection before.
     ahead: Vec<Change>,
@@ -84,24 +83,6 @@ impl From<Full> for EmitError {
     fn from(Full: Full) -> Self {
         Self::Full
     }
-}
-
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AskError {
-    /// The event was not sent.
-    #[error(transparent)]
-    Emit(#[from] EmitError),
-    /// No answer came in time. It may have been received all the same.
-    #[error("the client did not answer in time")]
-    TimedOut,
-    /// The socket left before it answered.
-    #[error("the client left before it answered")]
-    Left,
-    /// As many answers of this client are awaited as may be.
-    #[error("too many answers of this client are awaited")]
-    TooMany,
 }
 
 /// The event that says nothing but its token.
@@ -228,40 +209,6 @@ impl Socket {
         }
     }
 
-    /// Sends an event and waits for the client's answer. Not to be awaited by a handler of this same client for long: until it returns, the
-    /// client's further events wait.
-    ///
-    /// # Errors
-    /// See [`AskError`].
-    ///
-    /// # Cancellation
-    /// When the future is dropped, the answer is ignored.
-    pub async fn ask(&self, name: &str, args: &Args, timeout: Duration) -> Result<Answer, AskError> {
-        let id = self.inner.next_ack.fetch_add(1, Ordering::Relaxed);
-        let (sender, answer) = oneshot::channel();
-        {
-            let mut own = self.own();
-            own.asked.retain(|_, asked| !asked.is_closed());
-            if ASKED_MAX <= own.asked.len() {
-                return Err(AskError::TooMany);
-            }
-            own.asked.insert(id, sender);
-        }
-        let frame = Frame::event_with_ack(self.namespace(), id, name, args);
-        if let Err(error) = self.push_asking(frame) {
-            self.own().asked.remove(&id);
-            return Err(error.into());
-        }
-        match tokio::time::timeout(timeout, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(AskError::Left),
-            Err(_) => {
-                self.own().asked.remove(&id);
-                Err(AskError::TimedOut)
-            }
-        }
-    }
-
     /// Has the connection pull from `source` once the socket is let in and until it leaves.
     pub fn attach(&self, source: impl Source) {
         self.inner.outbox.wish(Wish::Attach(self.id(), Box::new(source)));
@@ -351,15 +298,40 @@ impl Socket {
         self.inner.outbox.kept()
     }
 
-    fn push_asking(&self, frame: Frame) -> Result<(), EmitError> {
+    /// The ack id of the next question to this client alone.
+    pub(super) fn next_ack_id(&self) -> u64 {
+        self.inner.next_ack.fetch_add(1, Ordering::Relaxed) % IDS
+    }
+
+    /// Sends a question, whose answer `asked` waits for.
+    pub(super) fn push_asking(&self, id: u64, frame: Frame, asked: Asked) -> Result<(), AskError> {
         if self.is_cut() {
-            return Err(EmitError::Closed);
+            return Err(EmitError::Closed.into());
+        }
+        {
+            let mut own = self.own();
+            own.asked.retain(|_, asked| !asked.is_closed());
+            if ASKED_MAX <= own.asked.len() {
+                return Err(AskError::TooMany);
+            }
+            own.asked.insert(id, asked);
         }
         self.served().handlers().outgoing(self.id(), &frame);
-        if !self.holds(&frame, Sort::Asking)? {
-            self.answer(frame, Sort::Asking)?;
-        }
-        Ok(())
+        let pushed = match self.holds(&frame, Sort::Asking) {
+            Ok(true) => Ok(()),
+            Ok(false) => self.answer(frame, Sort::Asking),
+            Err(full) => Err(full),
+        };
+        pushed.map_err(|full| {
+            self.forget_asked(id);
+            EmitError::from(full).into()
+        })
+    }
+
+    /// Nobody waits for that answer any more.
+    pub(super) fn forget_asked(&self, id: u64) {
+        // Dropped behind the lock.
+        let _asked = self.own().asked.remove(&id);
     }
 
     /// Sends a packet behind every change of the session so far.
@@ -453,9 +425,9 @@ impl Socket {
     }
 
     pub(crate) fn answered(&self, id: u64, args: packet::Args) {
-        if let Some(asked) = self.own().asked.remove(&id) {
-            // Whoever asked may have stopped waiting.
-            let _ = asked.send(Answer(args));
+        let asked = self.own().asked.remove(&id);
+        if let Some(asked) = asked {
+            asked.answer(Answer(args));
         }
     }
 
