@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use axum::Router;
 use chat_transport_socketio::{
-    Args, AskError, Auth, Event, Failure, Namespace, Refusal, Socket, SocketId, SocketIo, SocketIoBuilder,
+    Args, AskError, Auth, Event, Failure, Namespace, Recovery, Refusal, Socket, SocketId, SocketIo,
+    SocketIoBuilder,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -425,4 +426,151 @@ async fn answers_to_many_take_no_more_memory_than_allowed() {
     let asked = soon(asking).await.unwrap();
     assert_eq!(asked.answered.iter().map(|(of, _)| *of).collect::<Vec<_>>(), [smalls]);
     assert!(matches!(&asked.missing[..], [(of, AskError::TooLarge)] if *of == larges), "{:?}", asked.missing);
+}
+
+/// Rooms, for clients that are recovered.
+fn rooms() -> Namespace {
+    Namespace::new()
+        .on_typed("join", |socket: Socket, room: String| async move {
+            socket.join(&room);
+            Ok(())
+        })
+        .on_typed("rooms", |socket: Socket, (): ()| async move {
+            let mut rooms: Vec<String> = socket.rooms_joined().iter().map(|room| room.to_string()).collect();
+            rooms.sort();
+            Ok(rooms)
+        })
+}
+
+async fn ask(ws: &mut Ws, event: &str) -> String {
+    ws.send(&format!("4299{event}")).await;
+    loop {
+        let text = ws.text().await;
+        if let Some(answer) = text.strip_prefix("4399") {
+            return answer.to_owned();
+        }
+    }
+}
+
+#[tokio::test]
+async fn many_sockets_are_counted_and_moved_between_rooms() {
+    let (io, address) = one(rooms()).await;
+    let all = io.namespace("/").unwrap();
+    let mut clients = Vec::new();
+    for room in ["a", "a", "b"] {
+        let (mut ws, id) = identified(address).await;
+        ask(&mut ws, &format!(r#"["join","{room}"]"#)).await;
+        clients.push((ws, id));
+    }
+    let named = |rooms: Vec<Arc<str>>| {
+        let mut rooms: Vec<String> = rooms.iter().map(|room| room.to_string()).collect();
+        rooms.sort();
+        rooms
+    };
+    assert_eq!((all.count(), io.to("a").count(), io.to("b").count(), io.to("c").count()), (3, 2, 1, 0));
+    assert_eq!(named(all.rooms()), ["a", "b"]);
+    assert_eq!(io.to("b").members(), [clients[2].1]);
+
+    io.to("a").join("c");
+    io.to(clients[2].1.to_string()).join("c");
+    io.to("c").except("b").leave("a");
+    assert_eq!((io.to("a").count(), io.to("c").count()), (0, 3));
+    assert_eq!(named(io.to("b").rooms()), ["b", "c"]);
+    assert_eq!(named(all.rooms()), ["b", "c"], "an empty room is none");
+    let (ws, _) = &mut clients[0];
+    assert_eq!(ask(ws, r#"["rooms"]"#).await, r#"[["c"]]"#);
+    // Nobody, and no room that is left behind.
+    io.to("empty").join("d");
+    assert_eq!(named(all.rooms()), ["b", "c"]);
+}
+
+#[tokio::test]
+async fn a_room_that_is_disconnected_is_empty_at_once_and_the_others_stay() {
+    let diary = Diary::default();
+    let namespace = rooms().on_disconnect({
+        let diary = diary.clone();
+        move |_, reason| {
+            diary.note(format!("{reason:?}"));
+            std::future::ready(())
+        }
+    });
+    let (io, address) = one(namespace).await;
+    let mut clients = Vec::new();
+    for room in ["game", "game", "other"] {
+        let (mut ws, _) = identified(address).await;
+        ask(&mut ws, &format!(r#"["join","{room}"]"#)).await;
+        clients.push(ws);
+    }
+    io.to("game").emit("over", &1).unwrap();
+    io.to("game").disconnect();
+    assert_eq!((io.to("game").members().len(), io.namespace("/").unwrap().members().len()), (0, 1));
+    for ws in &mut clients[..2] {
+        assert_eq!(ws.text().await, r#"42["over",1]"#, "what was sent before is still due");
+        assert_eq!(ws.text().await, "41");
+        // The connection stays, and the client may come again.
+        ws.send("40").await;
+        assert!(ws.text().await.starts_with("40{"));
+    }
+    assert_eq!(ask(&mut clients[2], r#"["rooms"]"#).await, r#"[["other"]]"#);
+    until("the handler is told", || diary.0.lock().unwrap().len() == 2).await;
+    assert_eq!(diary.read(), ["Server", "Server"]);
+}
+
+#[tokio::test]
+async fn sessions_whose_clients_are_away_are_members_and_moved_and_ended_with_the_others() {
+    let builder = SocketIo::builder().recovery(Recovery::in_memory()).namespace("/", rooms());
+    let (io, address) = serving(builder).await;
+    let mut away = Vec::new();
+    for room in ["stays", "goes"] {
+        let mut ws = opened(address).await;
+        ws.send("40").await;
+        let connected = json_of(&ws.text().await);
+        ask(&mut ws, &format!(r#"["join","{room}"]"#)).await;
+        away.push(connected);
+        drop(ws);
+    }
+    let all = io.namespace("/").unwrap();
+    until("both are away", || all.count() == 0).await;
+    assert_eq!(all.members().len(), 2);
+    let asked = all.ask("?", &Args::new(), support::PATIENCE).await;
+    assert!(
+        asked.missing.iter().all(|(_, why)| matches!(why, AskError::Emit(_))) && asked.missing.len() == 2
+    );
+    io.to("stays").join("more");
+    io.to("goes").disconnect();
+    assert_eq!(io.to("goes").members(), []);
+    assert_eq!(all.members().len(), 1);
+    for (connected, rooms, same) in [(&away[0], r#"[["more","stays"]]"#, true), (&away[1], "[[]]", false)] {
+        let mut ws = opened(address).await;
+        ws.send(&format!("40{}", json!({ "pid": connected["pid"] }))).await;
+        assert_eq!(json_of(&ws.text().await)["sid"] == connected["sid"], same);
+        assert_eq!(ask(&mut ws, r#"["rooms"]"#).await, rooms);
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_with_a_connection_goes_with_it_and_what_is_kept_with_the_session_stays() {
+    struct Draft(String);
+    let namespace = Namespace::new()
+        .on_typed("write", |socket: Socket, text: String| async move {
+            socket.set_data(&text).map_err(|_| Failure::new("internal", "no text"))?;
+            socket.set(Draft(text));
+            Ok(())
+        })
+        .on_typed("read", |socket: Socket, (): ()| async move {
+            Ok((socket.data::<String>(), socket.get::<Draft>().map(|draft| draft.0.clone())))
+        });
+    let (io, address) =
+        serving(SocketIo::builder().recovery(Recovery::in_memory()).namespace("/", namespace)).await;
+    let mut ws = opened(address).await;
+    ws.send("40").await;
+    let pid = json_of(&ws.text().await)["pid"].clone();
+    ask(&mut ws, r#"["write","tea"]"#).await;
+    assert_eq!(ask(&mut ws, r#"["read"]"#).await, r#"[["tea","tea"]]"#);
+    drop(ws);
+    until("it is cut", || io.namespace("/").unwrap().count() == 0).await;
+    let mut ws = opened(address).await;
+    ws.send(&format!("40{}", json!({ "pid": pid }))).await;
+    ws.text().await;
+    assert_eq!(ask(&mut ws, r#"["read"]"#).await, r#"[["tea",null]]"#);
 }

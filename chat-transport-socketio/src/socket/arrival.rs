@@ -125,7 +125,7 @@ impl Arrival {
                 (self.socket.lineage(), self.socket.resumption().cloned(), before)
             }
         };
-        let session = served.session(lineage, true);
+        let session = served.session(lineage, self.socket.session().is_kept());
         let arrival = Self::new(session, served, outbox, self.auth, resumption, before);
         Again { before: self.socket, arrival: Box::new(arrival) }
     }

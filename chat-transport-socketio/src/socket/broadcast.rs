@@ -1,5 +1,6 @@
-//! Sending one event to many sockets of a namespace.
+//! Many sockets of a namespace: sending to all of them, and moving them about. Asking them is in `asking.rs`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -7,6 +8,7 @@ use serde::Serialize;
 use super::args::Args;
 use super::asking::ANSWERS_BYTES_MAX;
 use super::frame::Frame;
+use super::id::SocketId;
 use super::namespace::Served;
 use super::session::{Delivery, Session};
 use super::socket::{EmitError, Socket};
@@ -15,6 +17,18 @@ use super::socket::{EmitError, Socket};
 ///
 /// A client that takes too little to be sent more has its connection closed, so that it comes back and catches up: it is never
 /// skipped in silence.
+///
+/// It is a way to name sockets, not a list of them: whom it reaches is looked up each time.
+///
+/// ```no_run
+/// # use chat_transport_socketio::SocketIo;
+/// # fn run(io: SocketIo) -> Result<(), chat_transport_socketio::EmitError> {
+/// let players = io.to("game 7").to("game 8").except("watchers");
+/// players.emit("news", "both games end in a minute")?;
+/// println!("{} are told", players.count());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Broadcast {
     pub(super) namespace: Arc<Served>,
@@ -55,6 +69,55 @@ impl Broadcast {
     /// The sockets it reaches now; those whose clients are away are not among them.
     pub fn sockets(&self) -> Vec<Socket> {
         self.sessions().iter().filter_map(|session| session.socket()).collect()
+    }
+
+    /// How many clients it reaches now; those that are away do not count.
+    pub fn count(&self) -> usize {
+        self.sessions().iter().filter(|session| session.socket().is_some()).count()
+    }
+
+    /// The ids of all that get what is emitted, also of those whose clients are [away](crate#connection-state-recovery) and get it later.
+    pub fn members(&self) -> Vec<SocketId> {
+        self.sessions().iter().map(|session| session.id).collect()
+    }
+
+    /// The rooms in which those are that it reaches, each once: of a whole namespace, all its rooms.
+    pub fn rooms(&self) -> Vec<Arc<str>> {
+        if self.rooms.is_empty() && self.except.is_empty() {
+            return self.namespace.rooms();
+        }
+        let mut rooms = HashSet::new();
+        for session in self.sessions() {
+            rooms.extend(session.lock().rooms.iter().flatten().cloned());
+        }
+        rooms.into_iter().collect()
+    }
+
+    /// Adds all of them to a room, also those whose clients are away.
+    ///
+    /// ```no_run
+    /// # use chat_transport_socketio::SocketIo;
+    /// # fn run(io: SocketIo) {
+    /// // Everybody in the lobby gets into the game, and nobody waits there any more.
+    /// let lobby = io.to("lobby");
+    /// lobby.join("game 7");
+    /// io.to("game 7").leave("lobby");
+    /// # }
+    /// ```
+    pub fn join(&self, room: &str) {
+        self.sessions().iter().for_each(|session| self.namespace.join(session, room));
+    }
+
+    /// Takes all of them out of a room, also those whose clients are away.
+    pub fn leave(&self, room: &str) {
+        self.sessions().iter().for_each(|session| self.namespace.leave(session, room));
+    }
+
+    /// Has all of them leave the namespace, by the server's will: see [`Socket::disconnect`]. The sessions of clients that are away are over as
+    /// well: those come back without their rooms and data. (What keeps a client out for good is the connect handler.) One whose connect handler
+    /// is running is not reached.
+    pub fn disconnect(&self) {
+        self.sessions().iter().for_each(|session| self.namespace.throw_out(session));
     }
 
     /// Sends an event with one argument.

@@ -185,6 +185,22 @@ impl Served {
         socket
     }
 
+    /// Ends the session of a client that was let in, be it here or away.
+    pub(crate) fn throw_out(&self, session: &Session) {
+        if !self.lock().sessions.contains_key(&session.id) {
+            return;
+        }
+        // The session first: if its connection is cut at this moment, it must not be kept for the client.
+        if let Some(socket) = self.end(session) {
+            socket.thrown_out(DisconnectReason::Server);
+        }
+    }
+
+    /// All rooms that somebody is in.
+    pub(crate) fn rooms(&self) -> Vec<Arc<str>> {
+        self.lock().rooms.keys().cloned().collect()
+    }
+
     /// The sessions in any of `rooms` (in none named: all), without those in `except`. A session's own id is a room.
     pub(crate) fn select(&self, rooms: &[String], except: &[String]) -> Vec<Arc<Session>> {
         let members = self.lock();

@@ -259,7 +259,8 @@ impl Socket {
     }
 
     /// Leaves the namespace, by the server's will. Its session is over. The official clients do not come back by themselves; the connection stays
-    /// for other namespaces. A connect handler refuses instead: before the socket is let in, nothing happens here.
+    /// for other namespaces. A connect handler refuses instead: before the socket is let in, nothing happens here. Nor does it if the client is
+    /// away: [`SocketIo::to`](crate::SocketIo::to) its id reaches the session whatever became of this connection.
     pub fn disconnect(&self) {
         self.thrown_out(DisconnectReason::Server);
     }
