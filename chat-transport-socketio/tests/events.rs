@@ -574,3 +574,115 @@ async fn what_is_kept_with_a_connection_goes_with_it_and_what_is_kept_with_the_s
     ws.text().await;
     assert_eq!(ask(&mut ws, r#"["read"]"#).await, r#"[["tea",null]]"#);
 }
+
+/// Namespaces `/game-0` to `/game-999`, each with its name and rooms.
+fn game(name: &str) -> Option<Namespace> {
+    let number: u32 = name.strip_prefix("/game-")?.parse().ok().filter(|number| *number < 1000)?;
+    Some(rooms().on_typed("number", move |_, (): ()| async move { Ok(number) }))
+}
+
+#[tokio::test]
+async fn a_namespace_is_made_when_it_is_asked_for_and_dropped_when_nobody_is_in_it() {
+    let builder = SocketIo::builder().namespace("/", Namespace::new()).dynamic_namespaces(game);
+    let (io, address) = serving(builder).await;
+    assert!(io.namespace("/game-7").is_none());
+    let (mut ada, mut bob) = (opened(address).await, opened(address).await);
+    for ws in [&mut ada, &mut bob] {
+        ws.send("40/game-7,").await;
+        assert!(ws.text().await.starts_with("40/game-7,{"));
+    }
+    ada.send(r#"42/game-7,0["number"]"#).await;
+    assert_eq!(ada.text().await, "43/game-7,0[7]");
+    io.namespace("/game-7").unwrap().emit("both", &1).unwrap();
+    for ws in [&mut ada, &mut bob] {
+        assert_eq!(ws.text().await, r#"42/game-7,["both",1]"#, "they are in the same one");
+    }
+    bob.send("40/game-8,").await;
+    bob.text().await;
+    let mut names: Vec<_> = io.namespaces().iter().map(|name| name.to_string()).collect();
+    names.sort();
+    assert_eq!(names, ["/", "/game-7", "/game-8"]);
+
+    ada.send("41/game-7,").await;
+    bob.send("41/game-8,").await;
+    until("only the empty one is gone", || io.namespace("/game-8").is_none()).await;
+    until("Ada has left", || io.namespace("/game-7").unwrap().count() == 1).await;
+    drop(bob);
+    until("the other one is gone as well", || io.namespace("/game-7").is_none()).await;
+    assert_eq!(io.namespaces().len(), 1);
+    // It can be made again.
+    ada.send("40/game-7,").await;
+    assert!(ada.text().await.starts_with("40/game-7,{"));
+}
+
+#[tokio::test]
+async fn a_name_that_fits_no_pattern_is_invalid_and_leaves_nothing_behind() {
+    let (io, address) = serving(SocketIo::builder().dynamic_namespaces(game)).await;
+    let mut ws = opened(address).await;
+    for name in ["/", "/game-", "/game-1000", "/other"] {
+        let prefix = if name == "/" { "44".to_owned() } else { format!("44{name},") };
+        ws.send(&format!("40{name},")).await;
+        assert_eq!(ws.text().await, format!(r#"{prefix}{{"message":"Invalid namespace"}}"#));
+    }
+    assert!(io.namespaces().is_empty());
+}
+
+#[tokio::test]
+async fn naming_a_thousand_namespaces_makes_only_as_many_as_may_be() {
+    let builder = SocketIo::builder()
+        .connect_timeout(Duration::from_millis(300))
+        .connects_max(1000)
+        .namespaces_max(1000)
+        .dynamic_namespaces(game)
+        .dynamic_namespaces_max(3);
+    let (io, address) = serving(builder).await;
+    let mut others = opened(address).await;
+    others.send("40/game-0,").await;
+    others.text().await;
+    let mut ws = opened(address).await;
+    for number in 0..1000 {
+        ws.send(&format!("40/game-{number},")).await;
+    }
+    for number in 0..3 {
+        assert!(ws.text().await.starts_with(&format!("40/game-{number},")));
+    }
+    ws.closed().await;
+    until("what was made for it is gone", || io.namespaces().len() == 1).await;
+    // Who is refused for now is refused for now alone.
+    let mut ws = opened(address).await;
+    ws.send("40/game-999,").await;
+    assert!(ws.text().await.starts_with("40/game-999,{"));
+    drop(others);
+}
+
+#[tokio::test]
+async fn one_that_is_refused_by_a_namespace_that_was_made_for_it_leaves_none() {
+    let pattern = |_: &str| {
+        Some(Namespace::new().before_connect(|_, _| std::future::ready(Err(Refusal::permanent("not you")))))
+    };
+    let (io, address) = serving(SocketIo::builder().dynamic_namespaces(pattern)).await;
+    let mut ws = opened(address).await;
+    ws.send("40/x,").await;
+    assert_eq!(ws.text().await, r#"44/x,{"message":"not you"}"#);
+    until("it is gone", || io.namespaces().is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_session_whose_client_is_away_keeps_the_namespace_that_it_is_in_until_it_is_over() {
+    let recovery = Recovery::in_memory().disconnection_max(Duration::from_millis(500));
+    let (io, address) = serving(SocketIo::builder().recovery(recovery).dynamic_namespaces(game)).await;
+    let mut ws = opened(address).await;
+    ws.send("40/game-1,").await;
+    let connected: serde_json::Value = serde_json::from_str(&ws.text().await["40/game-1,".len()..]).unwrap();
+    ws.send(r#"42/game-1,0["join","a"]"#).await;
+    ws.text().await;
+    drop(ws);
+    until("it is away", || io.namespace("/game-1").unwrap().count() == 0).await;
+    let mut ws = opened(address).await;
+    ws.send(&format!("40/game-1,{}", json!({ "pid": connected["pid"] }))).await;
+    assert!(ws.text().await.contains(connected["sid"].as_str().unwrap()), "it is the same session");
+    ws.send(r#"42/game-1,0["rooms"]"#).await;
+    assert_eq!(ws.text().await, r#"43/game-1,0[["a"]]"#);
+    drop(ws);
+    until("it is given up", || io.namespaces().is_empty()).await;
+}

@@ -14,6 +14,7 @@ use super::event::{Accept, Ack, Auth, DisconnectReason, Event, Refusal};
 use super::frame::Frame;
 use super::id::SocketId;
 use super::namespace::Work as Handling;
+use super::namespaces::Found;
 use super::outbox::{Outbox, Sort, Wish};
 use super::packet::{Assembler, Kind, Packet};
 use super::server::Shared;
@@ -180,22 +181,31 @@ impl Connection {
             return Err(CloseReason::Malformed);
         }
         let limits = &self.shared.limits;
-        let served = match self.shared.namespaces.get(namespace.as_str()) {
-            // Told by CONNECT_ERROR it would be final, while a new connection begins afresh.
-            _ if limits.connects <= self.connects as usize => return Err(CloseReason::Closed),
-            None => Err("Invalid namespace"),
-            Some(_) if limits.namespaces <= self.joined.len() => Err("Too many namespaces on one connection"),
-            Some(served) => Ok(served),
-        };
+        // Told by CONNECT_ERROR it would be final, while a new connection begins afresh.
+        if limits.connects <= self.connects as usize {
+            return Err(CloseReason::Closed);
+        }
         self.connects = self.connects.saturating_add(1);
-        let served = match served {
+        let found = match self.shared.namespaces.find_or_make(namespace.as_str()) {
+            Found::Unknown => Err("Invalid namespace"),
+            Found::Open(_) if limits.namespaces <= self.joined.len() => {
+                Err("Too many namespaces on one connection")
+            }
+            Found::Open(served) => Ok(served),
+            Found::TooMany => {
+                tracing::warn!("a client asks for a namespace, and there are as many as may be");
+                self.come_back_later();
+                return Ok(());
+            }
+        };
+        let served = match found {
             Ok(served) => served,
             Err(message) => {
                 self.reply(Frame::connect_error(namespace, &format!(r#"{{"message":"{message}"}}"#)));
                 return Ok(());
             }
         };
-        let arrival = Arrival::of(served.clone(), self.outbox.clone(), auth);
+        let arrival = Arrival::of(served, self.outbox.clone(), auth);
         self.ask_to_let_in(arrival);
         Ok(())
     }
@@ -224,11 +234,14 @@ impl Connection {
                 }
                 self.reply(Frame::connect_error(arrival.socket.namespace(), &payload.to_string()));
             }
-            Refusal::Passing => {
-                self.doomed = true;
-                self.connect_by.get_or_insert(Instant::now() + self.shared.limits.connect_timeout);
-            }
+            Refusal::Passing => self.come_back_later(),
         }
+    }
+
+    /// Nothing is answered, and at the connect deadline the connection is closed.
+    fn come_back_later(&mut self) {
+        self.doomed = true;
+        self.connect_by.get_or_insert(Instant::now() + self.shared.limits.connect_timeout);
     }
 
     fn enter(&mut self, arrival: Arrival, accept: Accept) {
@@ -455,6 +468,7 @@ mod tests {
 
     use super::super::args::Args;
     use super::super::namespace::{Namespace, Served};
+    use super::super::namespaces::Namespaces;
     use super::super::packet::PacketLimits;
     use super::super::server::Limits;
     use super::*;
@@ -480,7 +494,8 @@ mod tests {
             acks: 10,
             connect_timeout: Duration::from_secs(3600),
         };
-        let namespaces = HashMap::from([("/".to_owned(), Arc::new(Served::new("/", namespace, None)))]);
+        let fixed = HashMap::from([("/".to_owned(), Arc::new(Served::new("/", namespace, None)))]);
+        let namespaces = Namespaces::new(fixed, None);
         let handle = Arc::new(Handle::new());
         Connection::new(
             Arc::new(Shared { namespaces, limits, journal: None }),

@@ -12,6 +12,7 @@ mod handlers;
 mod id;
 mod json;
 mod namespace;
+mod namespaces;
 mod outbox;
 mod packet;
 pub mod placeholder;

@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use super::asking::IDS;
 use super::event::{Accept, Auth, DisconnectReason, Event, Refusal};
 pub(crate) use super::handlers::{Namespace, Work};
 use super::id::SocketId;
+use super::namespaces::Dynamic;
 use super::recovery::pid::Pid;
 use super::recovery::record::Kept;
 use super::recovery::suspended::Suspended;
@@ -22,6 +23,8 @@ pub(crate) struct Served {
     suspended: Option<Arc<Suspended>>,
     members: Mutex<Members>,
     next_ack: AtomicU64,
+    /// Who has to know when it is gone.
+    made_by: Weak<Dynamic>,
 }
 
 #[derive(Default)]
@@ -40,7 +43,14 @@ impl Served {
             suspended,
             members: Mutex::default(),
             next_ack: AtomicU64::new(0),
+            made_by: Weak::new(),
         }
+    }
+
+    /// It was made because a client asked for it.
+    pub(crate) fn made_by(mut self, dynamic: Weak<Dynamic>) -> Self {
+        self.made_by = dynamic;
+        self
     }
 
     pub(crate) fn recovery(&self) -> Option<&Recovery> {
@@ -72,8 +82,8 @@ impl Served {
         let session = Arc::new(Session::new(pid.sid, pid.lineage, Some(suspended.clone())));
         members.sessions.insert(pid.sid, session.clone());
         drop(members);
-        if let Some(number) = session.wait(true) {
-            suspended.watch(&session, number, self);
+        if let Some(number) = session.wait(true, self) {
+            suspended.watch(&session, number);
         }
         Ok(session)
     }
@@ -91,8 +101,8 @@ impl Served {
             }
             members.sessions.insert(sid, session.clone());
         }
-        if let Some(number) = session.wait(false) {
-            suspended.watch(&session, number, self);
+        if let Some(number) = session.wait(false, self) {
+            suspended.watch(&session, number);
         }
     }
 
@@ -166,7 +176,7 @@ impl Served {
             Unlinked::Useless => drop(self.end(socket.session())),
             Unlinked::Suspended(number) => {
                 if let Some(suspended) = &self.suspended {
-                    suspended.watch(socket.session(), number, self);
+                    suspended.watch(socket.session(), number);
                 }
             }
         }
@@ -235,6 +245,14 @@ impl Served {
 
     fn lock(&self) -> MutexGuard<'_, Members> {
         self.members.lock().expect("nothing panics while it holds the members")
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if let Some(dynamic) = self.made_by.upgrade() {
+            dynamic.closed(&self.name);
+        }
     }
 }
 

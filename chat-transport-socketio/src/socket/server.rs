@@ -9,6 +9,7 @@ use axum::Router;
 use super::broadcast::Broadcast;
 use super::connection::Connection;
 use super::namespace::{Namespace, Served};
+use super::namespaces::{Dynamic, Found, Namespaces, Pattern};
 use super::packet::PacketLimits;
 use super::recovery::Recovery;
 use super::recovery::journal::Journal;
@@ -23,7 +24,7 @@ pub struct SocketIo {
 }
 
 pub(crate) struct Shared {
-    pub(crate) namespaces: HashMap<String, Arc<Served>>,
+    pub(crate) namespaces: Namespaces,
     pub(crate) limits: Limits,
     pub(crate) journal: Option<Arc<Journal>>,
 }
@@ -61,6 +62,8 @@ impl SocketIo {
             },
             recovery: None,
             namespaces: HashMap::new(),
+            pattern: None,
+            dynamic_namespaces_max: 100,
         }
     }
 
@@ -69,9 +72,14 @@ impl SocketIo {
         self.engine.router()
     }
 
-    /// All sockets of a namespace; none if there is no such namespace.
+    /// All sockets of a namespace; none if there is no such namespace now.
     pub fn namespace(&self, name: &str) -> Option<Broadcast> {
-        self.shared.namespaces.get(name).map(|served| Broadcast::new(served.clone()))
+        self.shared.namespaces.find(name).map(Broadcast::new)
+    }
+
+    /// The names of the namespaces that are there now, in no order.
+    pub fn namespaces(&self) -> Vec<Arc<str>> {
+        self.shared.namespaces.names()
     }
 
     /// The sockets in a room of the namespace `/`. Without such a namespace, nobody.
@@ -99,17 +107,18 @@ impl SocketIo {
 
 impl std::fmt::Debug for SocketIo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SocketIo").field("namespaces", &self.shared.namespaces.keys()).finish_non_exhaustive()
+        f.debug_struct("SocketIo").field("namespaces", &self.shared.namespaces).finish_non_exhaustive()
     }
 }
 
 /// See [`SocketIo::builder`].
-#[derive(Debug)]
 pub struct SocketIoBuilder {
     settings: Settings,
     limits: Limits,
     recovery: Option<Recovery>,
     namespaces: HashMap<String, Namespace>,
+    pattern: Option<Pattern>,
+    dynamic_namespaces_max: usize,
 }
 
 impl SocketIoBuilder {
@@ -131,6 +140,40 @@ impl SocketIoBuilder {
     #[must_use]
     pub fn namespace(mut self, name: impl Into<String>, handlers: Namespace) -> Self {
         self.namespaces.insert(name.into(), handlers);
+        self
+    }
+
+    /// Serves namespaces that are made when the first client asks for them. `pattern` is given the name of each that is asked for and not there, and
+    /// answers with its handlers, or `None` for a name that there will never be: that client gets `Invalid namespace`. It must not block, and
+    /// should know which names are good, since a client can make up as many as it likes.
+    ///
+    /// One is dropped when nobody is in it any more, its sessions of clients that are away included, and the host holds no [`Socket`] or
+    /// [`Broadcast`] of it. With recovery, it stays for [`Recovery::disconnection_max`] after the last connection was cut.
+    ///
+    /// ```
+    /// use chat_transport_socketio::{Namespace, SocketIo};
+    ///
+    /// let io = SocketIo::builder().dynamic_namespaces(|name| {
+    ///     let number: u32 = name.strip_prefix("/game-")?.parse().ok()?;
+    ///     (number < 8).then(|| Namespace::new().on_typed("number", move |_, (): ()| async move { Ok(number) }))
+    /// });
+    /// ```
+    ///
+    /// [`Socket`]: crate::Socket
+    #[must_use]
+    pub fn dynamic_namespaces(
+        mut self,
+        pattern: impl Fn(&str) -> Option<Namespace> + Send + Sync + 'static,
+    ) -> Self {
+        self.pattern = Some(Box::new(pattern));
+        self
+    }
+
+    /// How many [dynamic namespaces](Self::dynamic_namespaces) there may be at a time. Who asks for one more gets no answer: at the connect deadline
+    /// its connection is closed, and it will be back, as after [`Refusal::Passing`](crate::Refusal::Passing). Default: 100.
+    #[must_use]
+    pub fn dynamic_namespaces_max(mut self, namespaces: usize) -> Self {
+        self.dynamic_namespaces_max = namespaces;
         self
     }
 
@@ -195,19 +238,33 @@ impl SocketIoBuilder {
             let served = Arc::new(Served::new(&name, handlers, suspended.clone()));
             (name, served)
         };
-        let namespaces: HashMap<String, Arc<Served>> = self.namespaces.into_iter().map(serve).collect();
-        if let Some(journal) = &journal {
+        let fixed = self.namespaces.into_iter().map(serve).collect();
+        let dynamic =
+            self.pattern.map(|pattern| Dynamic::new(pattern, self.dynamic_namespaces_max, suspended.clone()));
+        let namespaces = Namespaces::new(fixed, dynamic);
+        let shared = Arc::new(Shared { namespaces, limits: self.limits, journal });
+        if let Some(journal) = &shared.journal {
             for (sid, kept) in journal.take_found() {
-                if let Some(served) = namespaces.get(&*kept.namespace) {
+                if let Found::Open(served) = shared.namespaces.find_or_make(&kept.namespace) {
                     served.restore(sid, kept);
                 }
             }
-            tokio::spawn(journal.clone().run(namespaces.values().map(Arc::downgrade).collect()));
+            tokio::spawn(journal.clone().run(Arc::downgrade(&shared)));
         }
-        let shared = Arc::new(Shared { namespaces, limits: self.limits, journal });
         let of_connections = shared.clone();
         let engine =
             Engine::new(self.settings, move |opening| Connection::new(of_connections.clone(), opening));
         SocketIo { engine, shared }
+    }
+}
+
+impl std::fmt::Debug for SocketIoBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SocketIoBuilder")
+            .field("settings", &self.settings)
+            .field("limits", &self.limits)
+            .field("recovery", &self.recovery)
+            .field("namespaces", &self.namespaces)
+            .finish_non_exhaustive()
     }
 }

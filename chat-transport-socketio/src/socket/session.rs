@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::args::Args;
 use super::frame::Frame;
 use super::id::SocketId;
+use super::namespace::Served;
 use super::outbox::{Full, Release, Sort};
 use super::recovery::backlog::Backlog;
 use super::recovery::journal::{Journal, Pen};
@@ -54,10 +55,11 @@ struct Link {
     is_connecting: bool,
 }
 
-#[derive(Clone, Copy)]
 struct Suspension {
     number: u64,
     bytes: usize,
+    /// Nobody else may hold it while all its clients are away.
+    namespace: Arc<Served>,
 }
 
 /// How an event is sent.
@@ -365,7 +367,7 @@ impl Session {
             && state.rooms.as_ref().is_none_or(HashSet::is_empty);
         match &self.suspended {
             Some(suspended) if was_let_in && !(state.has_base && is_empty) => {
-                let number = self.suspend(&mut state, suspended);
+                let number = self.suspend(&mut state, suspended, socket.served());
                 self.settle(state);
                 Unlinked::Suspended(number)
             }
@@ -374,23 +376,25 @@ impl Session {
     }
 
     /// Waits for its client from the start: it is from an earlier process.
-    pub(crate) fn wait(&self, has_base: bool) -> Option<u64> {
+    pub(crate) fn wait(&self, has_base: bool, namespace: &Arc<Served>) -> Option<u64> {
         let mut state = self.lock();
         state.has_base = has_base;
-        Some(self.suspend(&mut state, self.suspended.as_ref()?))
+        Some(self.suspend(&mut state, self.suspended.as_ref()?, namespace))
     }
 
-    fn suspend(&self, state: &mut State, suspended: &Suspended) -> u64 {
+    fn suspend(&self, state: &mut State, suspended: &Suspended, namespace: &Arc<Served>) -> u64 {
         let number = suspended.next_number();
         let bytes = state.bytes();
-        state.suspension = Some(Suspension { number, bytes });
+        state.suspension = Some(Suspension { number, bytes, namespace: namespace.clone() });
         suspended.add(bytes);
         number
     }
 
-    /// Whether it still is in that suspension.
-    pub(crate) fn is_suspended(&self, number: u64) -> bool {
-        self.lock().suspension.is_some_and(|suspension| suspension.number == number)
+    /// Its namespace, if it still is in that suspension.
+    pub(crate) fn suspended_in(&self, number: u64) -> Option<Arc<Served>> {
+        let state = self.lock();
+        let suspension = state.suspension.as_ref().filter(|suspension| suspension.number == number)?;
+        Some(suspension.namespace.clone())
     }
 
     /// Whether `socket` has it.

@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use super::record::{self, Kept, Record, Sessions};
 use crate::engine::Handle;
 use crate::socket::id::SocketId;
-use crate::socket::namespace::Served;
+use crate::socket::server::Shared;
 
 const ROOM: &str = "~sockets";
 /// What goes into one entry, about, in bytes.
@@ -98,8 +98,8 @@ impl Journal {
         false
     }
 
-    /// Writes what is queued, for as long as the journal is open. `namespaces` are those whose sessions it is about.
-    pub(crate) async fn run(self: Arc<Self>, namespaces: Vec<Weak<Served>>) {
+    /// Writes what is queued, for as long as the journal is open. `server` has the sessions that it is about.
+    pub(crate) async fn run(self: Arc<Self>, server: Weak<Shared>) {
         // What an earlier process has left is more than is still true.
         let mut written = REWRITE_BYTES;
         let mut rewrite_at = REWRITE_BYTES;
@@ -111,7 +111,7 @@ impl Journal {
             waiting.iter().for_each(|handle| handle.wake());
             self.stored.notify_waiters();
             if rewrite_at <= written {
-                written = self.rewrite(&namespaces).await;
+                written = self.rewrite(&server).await;
                 rewrite_at = REWRITE_BYTES.max(written * 3);
             }
         }
@@ -188,13 +188,15 @@ impl Journal {
     }
 
     /// Writes down all sessions as they are, and forgets what came before. Answers how many bytes that took.
-    async fn rewrite(&self, namespaces: &[Weak<Served>]) -> usize {
+    async fn rewrite(&self, server: &Weak<Shared>) -> usize {
         let before = match self.log.bounds(std::slice::from_ref(&self.room)).await {
             Ok(bounds) => bounds.first().map(|bounds| bounds.head.position),
             Err(_) => return REWRITE_BYTES,
         };
         let mut written = 0;
-        for served in namespaces.iter().filter_map(Weak::upgrade) {
+        // Once it is gone, the sessions are with it, and what is written down of them is all there is.
+        let Some(namespaces) = server.upgrade().map(|server| server.namespaces.all()) else { return 0 };
+        for served in namespaces {
             let mut batch = Vec::new();
             let mut bytes = 0;
             for session in served.sessions() {

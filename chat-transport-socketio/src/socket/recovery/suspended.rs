@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use tokio::time::{Instant, sleep_until};
 
 use super::Recovery;
-use crate::socket::namespace::Served;
 use crate::socket::session::Session;
 
 /// Places in the queue that may be of sessions whose clients are back, before it is looked through.
@@ -35,7 +34,6 @@ struct Away {
     number: u64,
     until: Instant,
     session: Weak<Session>,
-    namespace: Arc<Served>,
 }
 
 impl Suspended {
@@ -57,15 +55,14 @@ impl Suspended {
     }
 
     /// Ends the session when its time is over, unless its client comes back before. To be called for each suspension.
-    pub(crate) fn watch(self: &Arc<Self>, session: &Arc<Session>, number: u64, namespace: &Arc<Served>) {
+    pub(crate) fn watch(self: &Arc<Self>, session: &Arc<Session>, number: u64) {
         let until = Instant::now() + self.recovery.disconnection_max;
         let mut queue = self.lock();
         if queue.sort_out_at <= queue.away.len() {
             queue.away.retain(Away::is_away);
             queue.sort_out_at = queue.away.len() * 2 + BACK_MAX;
         }
-        let session = Arc::downgrade(session);
-        queue.away.push_back(Away { number, until, session, namespace: namespace.clone() });
+        queue.away.push_back(Away { number, until, session: Arc::downgrade(session) });
         let needs_watchman = !std::mem::replace(&mut queue.has_watchman, true);
         drop(queue);
         if needs_watchman {
@@ -109,12 +106,13 @@ impl Suspended {
 
 impl Away {
     fn is_away(&self) -> bool {
-        self.session.upgrade().is_some_and(|session| session.is_suspended(self.number))
+        self.session.upgrade().is_some_and(|session| session.suspended_in(self.number).is_some())
     }
 
     fn give_up(&self) {
-        if let Some(session) = self.session.upgrade().filter(|session| session.is_suspended(self.number)) {
-            drop(self.namespace.end(&session));
+        let Some(session) = self.session.upgrade() else { return };
+        if let Some(namespace) = session.suspended_in(self.number) {
+            drop(namespace.end(&session));
         }
     }
 }
