@@ -1,11 +1,13 @@
 //! The event API on a page: what the protocols' own test suites expect of a server (`--mode echo`), and a server whose clients are recovered
-//! (`--mode recovery`), also by the next process if there is a store (`--store sqlite:PATH`).
+//! (`--mode recovery`), also by the next process if there is a store (`--store sqlite:PATH`), or with checks, typed events and namespaces that are
+//! made when they are asked for (`--mode events`).
 //!
 //! `cargo run -p chat-transport-socketio --example echo -- --port 3000 --mode recovery` serves Socket.IO on `/socket.io/` and, in echo mode, bare
 //! Engine.IO on `/engine.io/`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Context;
 use std::time::Duration;
 
@@ -14,9 +16,12 @@ use chat_store_sqlite::SqliteStore;
 use chat_transport_socketio::engine::{
     Appetite, Application, CloseReason, Engine, Message, Origins, Settings, Work, Writer,
 };
-use chat_transport_socketio::{Args, Auth, Event, Namespace, Recovery, Refusal, Socket, SocketIo, serve};
+use chat_transport_socketio::{
+    Args, Auth, Event, Failure, Namespace, Recovery, Refusal, Socket, SocketIo, serve,
+};
+use serde_json::json;
 
-/// What both modes have.
+/// What all modes have.
 fn echo() -> Namespace {
     Namespace::new()
         .on_connect(|socket: Socket, auth: Auth| async move {
@@ -96,6 +101,49 @@ fn rooms() -> Namespace {
                 socket.close_connection();
             });
             done(event);
+        })
+}
+
+/// Checks, typed events, questions to many, and operations on many sockets.
+fn events() -> Namespace {
+    let flaky = AtomicUsize::new(0);
+    rooms()
+        .before_connect(|_, auth: Auth| async move {
+            match auth.parse::<serde_json::Value>() {
+                Ok(auth) if auth["banned"] == true => {
+                    Err(Refusal::Permanent { message: "banned".to_owned(), data: Some(json!({ "days": 7 })) })
+                }
+                _ => Ok(()),
+            }
+        })
+        .before_event(move |_, event: Event| {
+            let passes = match event.name() {
+                "forbidden" => Err(Failure::new("forbidden", "nobody may do this")),
+                // Two of three are dropped.
+                "flaky" if flaky.fetch_add(1, Ordering::Relaxed) % 3 < 2 => Err(Failure::unanswered()),
+                _ => Ok(event),
+            };
+            std::future::ready(passes)
+        })
+        .on_typed("add", |_, (one, two): (i32, i32)| async move {
+            one.checked_add(two).ok_or_else(|| Failure::new("too_large", "the sum has more than 32 bits"))
+        })
+        .on_typed("flaky", |_, number: u32| async move { Ok(number) })
+        .on_typed("ask-room", |socket: Socket, room: String| async move {
+            let room = socket.to_everybody().to(room);
+            let asked = room.ask("question", &Args::new(), Duration::from_secs(1)).await;
+            let answers: Vec<Option<serde_json::Value>> =
+                asked.answered.iter().map(|(_, answer)| answer.parse(0).ok()).collect();
+            Ok(json!({ "answers": answers, "missing": asked.missing.len() }))
+        })
+        .on_typed("move-room", |socket: Socket, (from, to): (String, String)| async move {
+            socket.to_everybody().to(&from).join(&to);
+            socket.to_everybody().to(&to).leave(&from);
+            Ok(())
+        })
+        .on_typed("disconnect-room", |socket: Socket, room: String| async move {
+            socket.to_everybody().to(room).disconnect();
+            Ok(())
         })
 }
 
@@ -183,7 +231,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 .build();
             Router::new().nest_service("/socket.io", io.router())
         }
-        other => return Err(format!("--mode is echo or recovery, not {other}").into()),
+        "events" => {
+            let game = |name: &str| name.strip_prefix("/game-")?.parse::<u32>().ok().map(|_| events());
+            let io = SocketIo::builder()
+                .settings(settings)
+                .recovery(Recovery::in_memory())
+                .namespace("/", events())
+                .dynamic_namespaces(game)
+                .build();
+            Router::new().nest_service("/socket.io", io.router())
+        }
+        other => return Err(format!("--mode is echo, recovery or events, not {other}").into()),
     };
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on {}", listener.local_addr()?);
