@@ -32,6 +32,8 @@
 //! - A connection whose end is not told by DISCONNECT or a `connect_error` brings the official clients back by themselves. So a passing
 //!   trouble closes the connection ([`Refusal::Passing`], [`Pull::Broken`], [`Socket::close_connection`], [`SocketIo::shutdown`]), and only
 //!   what is for good is told ([`Refusal::Permanent`], [`Socket::disconnect`]).
+//! - What is asked before them ([`Namespace::before_connect`], [`Namespace::before_event`]) runs in the same order: no event is handled by one that was
+//!   not let in, and none while the event before it is checked.
 //! - Arguments are valid JSON and are passed on as they came, byte for byte ([`Event::arg`], [`Args::raw`]); placeholders that point at no
 //!   attachment do not get in with a packet that has some ([`placeholder`]).
 //!
@@ -73,7 +75,9 @@
 //! ([`DisconnectReason::TakenOver`]).
 //!
 //! # What is here
-//! - [`SocketIo`], [`Namespace`], [`Socket`], [`Event`], [`Ack`], [`Broadcast`]: the event API. `examples/echo.rs` shows it in a page.
+//! - [`SocketIo`], [`Namespace`], [`Socket`], [`Event`], [`Ack`], [`Broadcast`]: the event API. `examples/mixed.rs` shows it beside the chat, in a page to be
+//!   read first.
+//! - [`comparison`]: what of the official server is here, what is not, and why.
 //! - [`Source`], [`Outlet`], [`Frame`]: what a connection pulls from, encoded once for all its readers.
 //! - [`Recovery`], [`Resumption`]: connection state recovery.
 //! - [`engine`]: bare Engine.IO, for something other than Socket.IO on top.
@@ -86,6 +90,13 @@ mod serve;
 mod socket;
 mod timed;
 mod varint;
+
+#[doc = include_str!("../COMPARISON.md")]
+pub mod comparison {
+    // For the links in it.
+    #[cfg(doc)]
+    use crate::*;
+}
 
 pub use serve::{Server, serve};
 pub use socket::placeholder;

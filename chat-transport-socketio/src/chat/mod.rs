@@ -57,7 +57,9 @@ pub async fn recovery(chat: &Chat) -> Result<Recovery, StoreError> {
 
 /// The chat events as the namespace `/` of a server; in another one nobody is let in.
 ///
-/// Handlers that are added to it are asked before the chat is; [`Namespace::on_connect`] and [`Namespace::on_any`] are taken.
+/// Handlers that are added to it ([`Namespace::on`], [`Namespace::on_typed`]) are asked before the chat is; [`Namespace::on_connect`] and [`Namespace::on_any`]
+/// are taken. Checks ([`Namespace::before_connect`], [`Namespace::before_event`]) are for the chat's events as well. What the chat answers has the
+/// form of a [`Failure`](crate::Failure) where it fails, so a page needs to know only one. `examples/mixed.rs` shows all of it.
 pub fn namespace(chat: Chat, settings: ChatSettings) -> Namespace {
     let service = Arc::new(service::Service::new(chat, settings));
     let of_events = service.clone();
