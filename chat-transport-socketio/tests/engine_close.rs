@@ -11,7 +11,7 @@ use chat_transport_socketio::engine::{
     Appetite, Application, CloseReason, Engine, Message, Settings, Work, Writer,
 };
 use futures_util::{SinkExt, StreamExt};
-use support::{Ws, calm, soon, start, until};
+use support::{Ws, calm, frame, soon, start, until, websocket_request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message as Frame;
@@ -81,17 +81,10 @@ async fn a_close_packet_and_a_malformed_one_close_the_websocket_properly() {
     }
 }
 
-/// A masked frame; the mask changes nothing.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
-    [&[first, 0x80 | 126][..], &length, &[0; 4], payload].concat()
-}
-
 #[tokio::test]
 async fn a_breach_of_the_websocket_protocol_is_told_with_its_code() {
     let (engine, address) = deaf(calm().max_payload(1000)).await;
-    let handshake = "GET /engine.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let handshake = websocket_request(WEBSOCKET);
     for (name, bytes, code) in [
         ("a reserved bit", frame(0xf1, b"4"), 1002_u16),
         ("an unknown type", frame(0x83, b"4"), 1002),

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use chat_transport_socketio::{Event, Namespace, SocketIo};
-use support::{Polling, Ws, calm, connected, request, soon, start};
+use support::{Polling, Ws, calm, connected, request, resident, soon, start};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame as RawFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
@@ -19,13 +19,6 @@ const PAYLOAD_MAX: usize = 1_000_000;
 const ROUNDS: usize = 40;
 /// As the crate's documentation has it.
 const HELD_MAX: usize = 10 * PAYLOAD_MAX;
-
-/// Bytes of memory that are in use, in this process.
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
-}
 
 /// A server whose handler of `wait` never ends and says when it began.
 async fn waiting() -> (SocketIo, SocketAddr, mpsc::UnboundedReceiver<()>) {

@@ -77,6 +77,11 @@ impl Ws {
         soon(self.0.send(Frame::binary(bytes.to_vec()))).await.unwrap();
     }
 
+    /// Like [`Self::send`], of anything, where the server may have closed it.
+    pub async fn try_send(&mut self, frame: Frame) -> Result<(), tokio_tungstenite::tungstenite::Error> {
+        soon(self.0.send(frame)).await
+    }
+
     pub async fn next(&mut self) -> Got {
         loop {
             return match soon(self.0.next()).await {
@@ -123,6 +128,34 @@ pub async fn connected(address: SocketAddr) -> Ws {
     ws.send("40").await;
     assert!(ws.packet().await.starts_with("40"));
     ws
+}
+
+/// A WebSocket handshake, as it is on the wire.
+pub fn websocket_request(target: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+}
+
+/// A masked WebSocket frame of at most 65,535 bytes; the mask changes nothing.
+pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    match u8::try_from(payload.len()).ok().filter(|length| *length < 126) {
+        Some(length) => bytes.push(0x80 | length),
+        None => {
+            bytes.push(0x80 | 126);
+            bytes.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
+        }
+    }
+    [&bytes[..], &[0; 4], payload].concat()
+}
+
+/// Bytes of memory that are in use, in this process. Each test is to be a process of its own, as nextest has it, or the only one that is looked at.
+pub fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
 }
 
 #[derive(Debug)]
