@@ -150,7 +150,7 @@ impl Due {
     fn offer_to(&mut self, outlet: &mut Outlet<'_, '_>, protocol: Protocol, places: &mut Places) -> Offer {
         let mut offer = |frame: &Frame, at: Bookmark| {
             outlet.offer(frame, |place| {
-                places.set(&self.room, Mark::at(at));
+                places.advance(&self.room, Mark::at(at));
                 places.write(place);
             })
         };

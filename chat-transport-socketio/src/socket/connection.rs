@@ -362,7 +362,7 @@ impl Application for Connection {
             }
             if ran == Ran::AllItCould {
                 let connecting = self.connecting().map(Socket::id);
-                return self.sources.pull(cx, writer, &mut self.tickets, connecting);
+                return self.sources.pull(cx, writer, &self.tickets, connecting);
             }
         }
     }

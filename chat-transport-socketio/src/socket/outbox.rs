@@ -265,12 +265,13 @@ impl Outbox {
             if !writer.has_room_for(item.frame.len()) {
                 return Drained::ForRoom;
             }
-            let token = match item.sort {
-                Sort::Event(number) => tickets.token(item.owner, number, sources),
-                Sort::Volatile | Sort::Position => tickets.token(item.owner, None, sources),
-                Sort::Asking | Sort::Answer => None,
-            };
-            item.frame.write(writer, token);
+            match item.sort {
+                Sort::Event(number) => tickets.write(writer, &item.frame, item.owner, number, sources),
+                Sort::Volatile | Sort::Position => {
+                    tickets.write(writer, &item.frame, item.owner, None, sources)
+                }
+                Sort::Asking | Sort::Answer => item.frame.write(writer, None),
+            }
             let bytes = waiting.bytes - cost(&item.frame);
             waiting.items.pop_front();
             self.count(&mut waiting, bytes);

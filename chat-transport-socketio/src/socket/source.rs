@@ -53,11 +53,11 @@ pub enum Offer {
 #[derive(Debug)]
 pub struct Outlet<'a, 'b> {
     writer: &'a mut Writer<'b>,
-    tokens: Option<&'a mut Tokens>,
+    tokens: Option<&'a Tokens>,
 }
 
 impl<'a, 'b> Outlet<'a, 'b> {
-    pub(crate) fn new(writer: &'a mut Writer<'b>, tokens: Option<&'a mut Tokens>) -> Self {
+    pub(crate) fn new(writer: &'a mut Writer<'b>, tokens: Option<&'a Tokens>) -> Self {
         Self { writer, tokens }
     }
 
@@ -72,8 +72,10 @@ impl<'a, 'b> Outlet<'a, 'b> {
         if !self.has_room_for(frame.len()) {
             return Offer::Full;
         }
-        let token = self.tokens.as_mut().map(|tokens| tokens.token(place));
-        frame.write(self.writer, token);
+        match &self.tokens {
+            Some(tokens) => tokens.token(place, |token| frame.write(self.writer, Some(token))),
+            None => frame.write(self.writer, None),
+        }
         Offer::Taken
     }
 }

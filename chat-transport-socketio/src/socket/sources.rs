@@ -34,7 +34,7 @@ impl Sources {
         &mut self,
         cx: &mut Context<'_>,
         writer: &mut Writer<'_>,
-        tickets: &mut Tickets,
+        tickets: &Tickets,
         connecting: Option<SocketId>,
     ) -> Work {
         let mut looked_at = 0;

@@ -1,8 +1,10 @@
 //! What the sockets of one connection have been sent, as far as it matters for their tokens, and what of it has arrived for sure.
 
+use super::frame::Frame;
 use super::id::SocketId;
 use super::recovery::token::Tokens;
 use super::sources::Sources;
+use crate::engine::Writer;
 
 /// One ticket for each socket whose session can be recovered: one, as a rule, so no space is kept for more.
 #[derive(Default)]
@@ -31,17 +33,26 @@ impl Tickets {
         self.0 = tickets.into_boxed_slice();
     }
 
-    pub(crate) fn of(&mut self, owner: SocketId) -> Option<&mut Tokens> {
-        self.0.iter_mut().find(|ticket| ticket.owner == owner).map(|ticket| &mut ticket.tokens)
+    pub(crate) fn of(&self, owner: SocketId) -> Option<&Tokens> {
+        self.0.iter().find(|ticket| ticket.owner == owner).map(|ticket| &ticket.tokens)
     }
 
-    /// The token of an event that is written now, which has `number` if it is a numbered one.
-    pub(crate) fn token(&mut self, owner: SocketId, number: Option<u64>, sources: &Sources) -> Option<&str> {
-        let tokens = self.of(owner)?;
+    /// Writes an event, which has `number` if it is a numbered one, with its token.
+    pub(crate) fn write(
+        &mut self,
+        writer: &mut Writer<'_>,
+        frame: &Frame,
+        owner: SocketId,
+        number: Option<u64>,
+        sources: &Sources,
+    ) {
+        let Some(ticket) = self.0.iter_mut().find(|ticket| ticket.owner == owner) else {
+            return frame.write(writer, None);
+        };
         if let Some(number) = number {
-            tokens.advance(number);
+            ticket.tokens.advance(number);
         }
-        Some(tokens.token(|place| sources.place(owner, place)))
+        ticket.tokens.token(|place| sources.place(owner, place), |token| frame.write(writer, Some(token)));
     }
 
     /// A ping follows what was written so far.
@@ -65,6 +76,8 @@ impl Tickets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Args;
+    use crate::engine::Framing;
 
     #[test]
     fn what_was_written_two_pongs_ago_has_arrived() {
@@ -75,11 +88,16 @@ mod tests {
             tickets.ponged(|_, own| has.push(own));
             has
         };
+        let write = |tickets: &mut Tickets, number| {
+            let (mut buffer, frame) = (Vec::new(), Frame::event("/", "e", &Args::new()));
+            let mut writer = Writer::new(&mut buffer, Framing::Frames, usize::MAX);
+            tickets.write(&mut writer, &frame, owner, Some(number), &sources);
+        };
         assert!(has(&mut tickets).is_empty(), "nobody asked for that pong");
         for (number, expected) in [(4, 3), (9, 4), (10, 9)] {
-            tickets.token(owner, Some(number), &sources);
+            write(&mut tickets, number);
             tickets.pinged();
-            tickets.token(owner, Some(number + 1), &sources);
+            write(&mut tickets, number + 1);
             assert_eq!(has(&mut tickets), vec![expected]);
         }
     }

@@ -3,6 +3,8 @@
 //! It begins with a part of the socket's id, so that a string of the application, or a token of another session, is never taken for one. It is
 //! not authenticated: a client can only tell lies about itself, and what it may read is asked again in any case.
 
+use std::cell::RefCell;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -13,20 +15,23 @@ const TAG_BYTES: usize = 6;
 /// The largest token that is looked at, in characters: 100 rooms joined later, with the longest names, have less.
 const CHARACTERS_MAX: usize = 100_000;
 
-/// Makes the tokens of one socket on one connection.
+/// Makes the tokens of one socket on one connection. Small, since every idle connection has one.
 #[derive(Debug)]
 pub(crate) struct Tokens {
-    /// The tag and the number of the last numbered event that was written.
+    /// The number of the last numbered event that was written.
     own: u64,
     tag: [u8; TAG_BYTES],
-    bytes: Vec<u8>,
-    text: String,
+}
+
+thread_local! {
+    /// Where tokens are put together: one for all connections of a thread stays in the processor's cache, which one for each does not.
+    static SCRATCH: RefCell<(Vec<u8>, String)> = const { RefCell::new((Vec::new(), String::new())) };
 }
 
 impl Tokens {
     /// For a client that has the numbered events up to `own`.
     pub(crate) fn new(sid: SocketId, own: u64) -> Self {
-        Self { own, tag: tag(sid), bytes: Vec::new(), text: String::new() }
+        Self { own, tag: tag(sid) }
     }
 
     /// The last numbered event that was written.
@@ -39,15 +44,19 @@ impl Tokens {
         self.own = own;
     }
 
-    /// The token of the event that is written now. `place` adds what the socket's sources say of where they are then.
-    pub(crate) fn token(&mut self, place: impl FnOnce(&mut Vec<u8>)) -> &str {
-        self.bytes.clear();
-        self.bytes.extend_from_slice(&self.tag);
-        put(&mut self.bytes, self.own);
-        place(&mut self.bytes);
-        self.text.clear();
-        URL_SAFE_NO_PAD.encode_string(&self.bytes, &mut self.text);
-        &self.text
+    /// Gives `then` the token of the event that is written now. `place` adds what the socket's sources say of where they are then.
+    pub(crate) fn token<R>(&self, place: impl FnOnce(&mut Vec<u8>), then: impl FnOnce(&str) -> R) -> R {
+        // Taken out, so that whatever is called may make tokens as well.
+        let (mut bytes, mut text) = SCRATCH.take();
+        bytes.clear();
+        bytes.extend_from_slice(&self.tag);
+        put(&mut bytes, self.own);
+        place(&mut bytes);
+        text.clear();
+        URL_SAFE_NO_PAD.encode_string(&bytes, &mut text);
+        let result = then(&text);
+        SCRATCH.set((bytes, text));
+        result
     }
 }
 
@@ -91,7 +100,7 @@ mod tests {
             let sid = SocketId::from_bytes(id);
             let mut tokens = Tokens::new(sid, 0);
             tokens.advance(own);
-            let text = tokens.token(|bytes| bytes.extend_from_slice(&place)).to_owned();
+            let text = tokens.token(|bytes| bytes.extend_from_slice(&place), str::to_owned);
             prop_assert_eq!(Token::parse(&text, sid), Some(Token { own, place }));
             prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
         }
@@ -105,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_token_of_another_session_counts_as_absent() {
-        let text = Tokens::new(SocketId::from_bytes([1; 16]), 3).token(|_| ()).to_owned();
+        let text = Tokens::new(SocketId::from_bytes([1; 16]), 3).token(|_| (), str::to_owned);
         assert_eq!(Token::parse(&text, SocketId::from_bytes([2; 16])), None);
     }
 }
