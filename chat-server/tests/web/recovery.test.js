@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { setTimeout as wait } from 'node:timers/promises';
 import { test } from 'node:test';
 
+import { atEnd } from './support/cleanup.js';
 import { client, connection, cut, startEcho } from './support/echo.js';
 import { startProxy } from './support/proxy.js';
 import { until } from './support/until.js';
@@ -207,6 +208,7 @@ test('namespaces are recovered each by itself', async (t) => {
   const server = await startEcho(t, 'recovery');
   const ada = client(t, server.url, { name: '/custom' });
   const main = ada.io.socket('/');
+  atEnd(t, () => main.disconnect());
   main.connects = [];
   main.on('connect', () => main.connects.push({ id: main.id, recovered: main.recovered }));
   main.connect();
