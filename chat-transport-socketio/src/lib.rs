@@ -65,7 +65,8 @@
 //!
 //! So it does not depend on whether the server has noticed that the old connection is dead (the new one takes the session over and the old one is closed), on whether
 //! anything was received before, or on how long it was quiet. **It does not succeed** with a `pid` of
-//! another key, or when part of the above is gone: a session that has something of its own also ends by [`Socket::disconnect`], or a DISCONNECT of the client. Then the client gets a new session of the same [lineage](Socket::lineage), and `socket.recovered` is false.
+//! another key, or when part of the above is gone: a session that has something of its own also ends by [`Socket::disconnect`], [`Broadcast::disconnect`] or a DISCONNECT of the
+//! client. Then the client gets a new session of the same [lineage](Socket::lineage), and `socket.recovered` is false.
 //!
 //! **It costs** a token on each event: 12 bytes and its quotes, and what the sources add (for the chat about 11 in one room). A kept event takes 64 bytes and its own, which
 //! it shares with the other recipients of a broadcast. Volatile events have a token too, but are not kept. Events that ask for an ack

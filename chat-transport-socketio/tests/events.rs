@@ -549,6 +549,43 @@ async fn sessions_whose_clients_are_away_are_members_and_moved_and_ended_with_th
 }
 
 #[tokio::test]
+async fn a_client_on_its_way_back_to_a_session_that_is_ended_meanwhile_gets_a_new_one() {
+    let (arrived, mut arrivals) = tokio::sync::mpsc::unbounded_channel();
+    let go = Arc::new(tokio::sync::Notify::new());
+    let namespace = rooms().on_connect({
+        let go = go.clone();
+        move |socket: Socket, _| {
+            let (arrived, go) = (arrived.clone(), go.clone());
+            async move {
+                arrived.send(socket.recovered()).unwrap();
+                if socket.recovered() {
+                    go.notified().await;
+                }
+                Ok::<_, Refusal>(())
+            }
+        }
+    });
+    let builder = SocketIo::builder().recovery(Recovery::in_memory()).namespace("/", namespace);
+    let (io, address) = serving(builder).await;
+    let mut ws = opened(address).await;
+    ws.send("40").await;
+    let connected = json_of(&ws.text().await);
+    ask(&mut ws, r#"["join","game"]"#).await;
+    drop(ws);
+    until("it is away", || io.to("game").count() == 0).await;
+    let mut ws = opened(address).await;
+    ws.send(&format!("40{}", json!({ "pid": connected["pid"] }))).await;
+    for recovered in [false, true] {
+        assert_eq!(soon(arrivals.recv()).await, Some(recovered));
+    }
+    io.to("game").disconnect();
+    go.notify_one();
+    assert_ne!(json_of(&ws.text().await)["sid"], connected["sid"]);
+    assert_eq!(soon(arrivals.recv()).await, Some(false), "the handler is asked again, about a new socket");
+    assert_eq!(ask(&mut ws, r#"["rooms"]"#).await, "[[]]");
+}
+
+#[tokio::test]
 async fn what_is_kept_with_a_connection_goes_with_it_and_what_is_kept_with_the_session_stays() {
     struct Draft(String);
     let namespace = Namespace::new()

@@ -18,7 +18,7 @@ use super::socket::{EmitError, Socket};
 /// A client that takes too little to be sent more has its connection closed, so that it comes back and catches up: it is never
 /// skipped in silence.
 ///
-/// It is a way to name sockets, not a list of them: whom it reaches is looked up each time.
+/// It is a way to name sockets, not a list of them: whom it reaches is looked up each time. They are those of this process, so there is no `local`.
 ///
 /// ```no_run
 /// # use chat_transport_socketio::SocketIo;
@@ -114,8 +114,10 @@ impl Broadcast {
     }
 
     /// Has all of them leave the namespace, by the server's will: see [`Socket::disconnect`]. The sessions of clients that are away are over as
-    /// well: those come back without their rooms and data. (What keeps a client out for good is the connect handler.) One whose connect handler
-    /// is running is not reached.
+    /// well: those come back without their rooms and data.
+    ///
+    /// Not reached are one whose connect handler is running, and a session that takes no memory [while its client is
+    /// away](crate#connection-state-recovery). What keeps a client out for good is the connect handler.
     pub fn disconnect(&self) {
         self.sessions().iter().for_each(|session| self.namespace.throw_out(session));
     }

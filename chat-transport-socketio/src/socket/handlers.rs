@@ -215,7 +215,8 @@ impl Namespace {
     }
 
     /// Listens to every event that is sent to a client: emitted to its socket, broadcast, or with a question. It is called where the event is
-    /// sent, once for each client, also for those that are away and will have it later, and for volatile events that are dropped on the way.
+    /// sent, once for each client, also for those that are away and will have it later, and for volatile events that are dropped on the way. It
+    /// must not send anything itself, which it would hear again.
     ///
     /// What a [`Source`](crate::Source) gives (the entries of the [`chat`](crate::chat)) is not among it: that is not sent by anybody, but pulled by each
     /// connection for itself. Nor are acks.
