@@ -118,3 +118,35 @@ impl fmt::Debug for Namespaces {
         f.debug_set().entries(self.names()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// While somebody has a namespace, everybody who asks gets that one; and when nobody has it, its name is free.
+    #[test]
+    fn there_is_never_a_second_one_of_a_name_and_none_is_left_behind() {
+        let dynamic = Dynamic::new(Box::new(|_| Some(Namespace::new())), 2, None);
+        let namespaces = Namespaces::new(HashMap::new(), Some(dynamic));
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let namespaces = &namespaces;
+                scope.spawn(move || {
+                    for round in 0..2000 {
+                        let name = if (thread + round) % 3 == 0 { "/a" } else { "/b" };
+                        let Found::Open(mine) = namespaces.find_or_make(name) else { panic!("two may be") };
+                        let found = namespaces.find(name).expect("it is held");
+                        assert!(Arc::ptr_eq(&mine, &found));
+                    }
+                });
+            }
+        });
+        let held = namespaces.find_or_make("/a");
+        assert!(matches!(namespaces.find_or_make("/b"), Found::Open(_)), "/b is gone again at once");
+        assert!(matches!(namespaces.find_or_make("/c"), Found::Open(_)));
+        assert_eq!(namespaces.names(), ["/a".into()]);
+        drop(held);
+        assert!(namespaces.names().is_empty());
+        assert!(namespaces.dynamic.as_ref().unwrap().lock().is_empty());
+    }
+}
