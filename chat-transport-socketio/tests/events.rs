@@ -400,7 +400,7 @@ async fn a_question_to_many_ends_in_time_and_is_forgotten() {
             assert!(ws.text().await.ends_with(&format!("[\"ready?\",{round}]")));
         }
     }
-    let asking = tokio::spawn(async move { all.ask("now?", &Args::new(), Duration::from_millis(300)).await });
+    let asking = tokio::spawn(async move { all.ask("now?", &Args::new(), Duration::from_secs(2)).await });
     let id = ack_id(&quick.text().await).to_owned();
     quick.send(&format!("43{id}[]")).await;
     let asked = soon(asking).await.unwrap();
@@ -667,7 +667,7 @@ async fn a_name_that_fits_no_pattern_is_invalid_and_leaves_nothing_behind() {
 #[tokio::test]
 async fn naming_a_thousand_namespaces_makes_only_as_many_as_may_be() {
     let builder = SocketIo::builder()
-        .connect_timeout(Duration::from_millis(300))
+        .connect_timeout(Duration::from_secs(1))
         .connects_max(1000)
         .namespaces_max(1000)
         .dynamic_namespaces(game)
@@ -706,7 +706,7 @@ async fn one_that_is_refused_by_a_namespace_that_was_made_for_it_leaves_none() {
 
 #[tokio::test]
 async fn a_session_whose_client_is_away_keeps_the_namespace_that_it_is_in_until_it_is_over() {
-    let recovery = Recovery::in_memory().disconnection_max(Duration::from_millis(500));
+    let recovery = Recovery::in_memory().disconnection_max(Duration::from_secs(2));
     let (io, address) = serving(SocketIo::builder().recovery(recovery).dynamic_namespaces(game)).await;
     let mut ws = opened(address).await;
     ws.send("40/game-1,").await;
