@@ -659,7 +659,8 @@ async fn very_many_small_things_are_refused_one_by_one() {
     let before = resident();
     let mut ws = opened(ground.address).await;
     let (mut entered, mut refused) = (0, 0);
-    for number in 0..1_000 {
+    // A hundred are looked at; at one more the connection is closed, and a new one would begin afresh.
+    for number in 0..100 {
         ws.send(&format!("40/{number},")).await;
         let answer = ws.packet().await;
         let prefix = format!("/{number},{{");
@@ -672,7 +673,13 @@ async fn very_many_small_things_are_refused_one_by_one() {
             _ => panic!("{answer}"),
         }
     }
-    assert_eq!((entered, refused), (10, 990), "1,000 namespaces");
+    assert_eq!((entered, refused), (10, 90), "1,000 namespaces");
+    for number in 100..1_000 {
+        if ws.try_send(format!("40/{number},").into()).await.is_err() {
+            break;
+        }
+    }
+    ws.closed().await;
     ground.is_unharmed("1,000 namespaces").await;
 
     let body = |packet: &str| packet.repeat((PAYLOAD_MAX - 10) / packet.len());
@@ -692,6 +699,5 @@ async fn very_many_small_things_are_refused_one_by_one() {
         assert!(held <= HELD_MAX, "{row}: {held} bytes are held");
         ground.is_unharmed(row).await;
     }
-    drop(ws);
     ground.is_empty_but_for_the_witness().await;
 }
