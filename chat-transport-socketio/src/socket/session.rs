@@ -1,10 +1,13 @@
 //! What survives a cut connection: one client in one namespace, with its rooms, its data and the events that it may not have received.
 //!
 //! A session is linked to at most one connection, the newest that was let in. Without one it is suspended: it stays in its rooms and collects
-//! events until its client comes back, or until `recovery/suspended.rs` gives it up. Everything here is done under one short lock.
+//! events until its client comes back, or until `recovery/suspended.rs` gives it up. Everything here is done under one short lock. What of it
+//! outlives the process is in `session/written.rs`.
+
+mod written;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::args::Args;
@@ -13,9 +16,9 @@ use super::id::SocketId;
 use super::namespace::Served;
 use super::outbox::{Full, Release, Sort};
 use super::recovery::backlog::Backlog;
-use super::recovery::journal::{Journal, Pen};
+use super::recovery::journal::Pen;
 use super::recovery::pid::Lineage;
-use super::recovery::record::{Kept, Record};
+use super::recovery::record::Record;
 use super::recovery::suspended::Suspended;
 use super::socket::{EmitError, POSITION, Socket};
 
@@ -101,61 +104,6 @@ impl Session {
             suspension: None,
         };
         Self { id, lineage, suspended, written: AtomicU64::new(0), state: Mutex::new(state) }
-    }
-
-    /// What an earlier process has kept, without its rooms.
-    pub(crate) fn restored(id: SocketId, kept: Kept, suspended: Arc<Suspended>) -> Self {
-        let session = Self::new(id, kept.lineage, Some(suspended));
-        {
-            let mut state = session.lock();
-            state.data = kept.data;
-            state.backlog = Backlog::restored(kept.last, kept.events);
-            state.is_written = true;
-        }
-        session
-    }
-
-    /// All there is of it, for the journal; none if the journal need not know of it.
-    pub(crate) fn kept(&self, namespace: &Arc<str>) -> Option<Kept> {
-        let state = self.lock();
-        let rooms = state.rooms.as_ref().filter(|_| state.is_written)?;
-        Some(Kept {
-            namespace: namespace.clone(),
-            lineage: self.lineage,
-            last: state.backlog.last(),
-            events: state.backlog.events().clone(),
-            rooms: rooms.iter().cloned().collect(),
-            data: state.data.clone(),
-        })
-    }
-
-    fn journal(&self) -> Option<&Arc<Journal>> {
-        self.suspended.as_ref()?.recovery.journal.as_ref()
-    }
-
-    /// The change that must be stored before the client is told anything more.
-    pub(crate) fn written(&self) -> u64 {
-        self.written.load(Ordering::Acquire)
-    }
-
-    /// Writes a change down, where that is done.
-    fn write(&self, state: &mut State, namespace: &Arc<str>, record: Record) {
-        if let Some(journal) = self.journal() {
-            self.write_with(&mut journal.pen(), state, namespace, record);
-        }
-    }
-
-    fn write_with(&self, pen: &mut Pen<'_>, state: &mut State, namespace: &Arc<str>, record: Record) {
-        self.begin_with(pen, state, namespace);
-        self.written.store(pen.write(record), Ordering::Release);
-    }
-
-    /// The journal learns of the session, if it does not know of it.
-    fn begin_with(&self, pen: &mut Pen<'_>, state: &mut State, namespace: &Arc<str>) {
-        if !std::mem::replace(&mut state.is_written, true) {
-            let begin = Record::Begin { sid: self.id, namespace: namespace.clone(), lineage: self.lineage };
-            self.written.store(pen.write(begin), Ordering::Release);
-        }
     }
 
     /// Whether its client gets a `pid` and tokens.
@@ -290,13 +238,6 @@ impl Session {
             // If its outbox is full it is closed, and what was not told cannot be acted upon.
             let _ = self.emit_to(state, namespace, frame, Delivery::Forced);
         }
-    }
-
-    /// Writes down that it is in a room now, or not any more.
-    pub(crate) fn write_room(&self, state: &mut State, namespace: &Arc<str>, room: Arc<str>, is_in: bool) {
-        let sid = self.id;
-        let record = if is_in { Record::Join { sid, room } } else { Record::Leave { sid, room } };
-        self.write(state, namespace, record);
     }
 
     /// Its rooms have changed. Not to be called while the members are locked: it may give up other sessions.
