@@ -128,14 +128,14 @@ impl SqliteOptions {
         self
     }
 
-    /// Entries older than this are trimmed. Default: kept for ever.
+    /// Entries older than this are trimmed, but for those in rooms of the application's own (`~…`). Default: kept for ever.
     #[must_use]
     pub fn retain_for(mut self, age: Duration) -> Self {
         self.retain_for = Some(age);
         self
     }
 
-    /// The oldest entries of a room that has more than this are trimmed. Default: no limit.
+    /// The oldest entries of a room that has more than this are trimmed, but for rooms of the application's own (`~…`). Default: no limit.
     #[must_use]
     pub fn room_entries_max(mut self, entries: u64) -> Self {
         self.room_entries_max = Some(entries);

@@ -1,4 +1,7 @@
 //! [`Sweep`]: which rooms have entries that are too old or too many. A few rooms at a time; trimming them is `forget.rs`'s.
+//!
+//! Rooms that are an application's own (`~…`) are left alone: what is in them are not messages but facts, and their writer knows when they are
+//! of no use any more.
 
 use chat_core::{Offset, RoomId, StoreError, Timestamp};
 use sqlx::sqlite::SqliteRow;
@@ -52,7 +55,7 @@ impl Sweep {
         let found = query(
             "SELECT r.id, r.name, r.trimmed, (SELECT max(offset) FROM entries WHERE room = r.id), \
              (SELECT at FROM entries WHERE room = r.id AND offset = r.trimmed + 1) \
-             FROM rooms AS r WHERE ? < r.id ORDER BY r.id LIMIT ?",
+             FROM rooms AS r WHERE ? < r.id AND r.name NOT GLOB '~*' ORDER BY r.id LIMIT ?",
         )
         .bind(self.done)
         .bind(STEP_ROOMS as i64)

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chat_core::{Body, Draft, MessageLog, PageLimit, Replay};
+use chat_core::{Body, Draft, MessageLog, PageLimit, Replay, RoomId};
 use chat_store_sqlite::{SqliteOptions, SqliteStore};
 use sqlx::{AssertSqlSafe, query_scalar, raw_sql};
 use support::{
@@ -229,6 +229,19 @@ async fn rooms_are_trimmed_to_the_largest_number_of_entries() {
     assert_eq!((bounds.oldest().get(), bounds.head), (691, head.bookmark()));
     assert_eq!(kept(&store, small).await.len(), 1);
     duplicate(store.append(large, draft("5", "hello")).await.unwrap());
+}
+
+#[tokio::test]
+async fn rooms_of_the_applications_own_are_not_trimmed() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = SqliteOptions::new(folder.path().join("chat.db")).room_entries_max(3);
+    let store = options.retention_interval(Duration::from_millis(5)).connect().await.unwrap();
+    let (facts, lobby) = (RoomId::reserved("~facts").unwrap(), room("lobby"));
+    append_all(&store, &facts, numbered(1..=10)).await;
+    append_all(&store, &lobby, numbered(1..=10)).await;
+    eventually("the lobby is trimmed", async || bounds(&store, &lobby).await.trimmed.offset().get() == 7)
+        .await;
+    assert_eq!(bounds(&store, &facts).await.trimmed.offset().get(), 0);
 }
 
 #[tokio::test]
