@@ -232,6 +232,11 @@ impl Client {
         self.write(Message::text(format!("40{auth}"))).await;
     }
 
+    /// What is under it, for one who wants to send and to receive at a time.
+    pub(crate) fn into_socket(self) -> WebSocketStream<TcpStream> {
+        self.socket
+    }
+
     /// Leaves without a word.
     pub(crate) fn cut(self) {
         drop(self);

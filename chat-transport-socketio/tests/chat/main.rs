@@ -4,6 +4,7 @@
 mod client;
 mod connecting;
 mod content;
+mod fairness;
 mod full;
 mod history;
 mod load;

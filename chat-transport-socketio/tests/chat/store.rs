@@ -1,4 +1,4 @@
-//! A log that counts what it is asked, around another one.
+//! A log that counts what it is asked, and stores no more than it is let, around another one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,21 +6,64 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use chat_core::{
     Appended, Backends, Bounds, Draft, Epoch, MessageLog, PageLimit, Position, Replay, RoomId, StoreIdentity,
-    StoreResult,
+    StoreResult, UserId,
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::client::PATIENCE;
 
 /// How often the log was asked what.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Calls {
     reads: watch::Sender<usize>,
     bounds: AtomicUsize,
     identity: watch::Sender<usize>,
+    /// The authors of all appends, in the order in which they came.
+    appends: watch::Sender<Vec<UserId>>,
+    stored: AtomicUsize,
+    /// Each append takes one, in the order in which they came.
+    permits: Semaphore,
 }
 
 impl Calls {
+    /// The authors of all posts that came to the store, in that order.
+    pub(crate) fn authors(&self) -> Vec<UserId> {
+        self.appends.borrow().clone()
+    }
+
+    /// Waits until so many posts have come to the store.
+    pub(crate) async fn appends(&self, times: usize) {
+        self.appended_as(|authors| (times <= authors.len()).then_some(())).await;
+    }
+
+    /// Waits until a post of `author` has come to the store, behind the first `from` of all: answers how many have come before it.
+    pub(crate) async fn appended(&self, author: &UserId, from: usize) -> usize {
+        self.appended_as(|authors| Some(from + authors.iter().skip(from).position(|other| other == author)?))
+            .await
+    }
+
+    async fn appended_as<T>(&self, wanted: impl Fn(&[UserId]) -> Option<T>) -> T {
+        let mut appends = self.appends.subscribe();
+        let come = appends.wait_for(|authors| wanted(authors).is_some());
+        let authors = tokio::time::timeout(PATIENCE, come).await.expect("in time").unwrap();
+        wanted(&authors).unwrap()
+    }
+
+    /// How many posts are stored.
+    pub(crate) fn stored(&self) -> usize {
+        self.stored.load(Ordering::SeqCst)
+    }
+
+    /// Appends wait from now on, until they are let in.
+    pub(crate) fn shut(&self) {
+        self.permits.forget_permits(Semaphore::MAX_PERMITS);
+    }
+
+    /// Lets so many more appends in.
+    pub(crate) fn let_in(&self, appends: usize) {
+        self.permits.add_permits(appends);
+    }
+
     pub(crate) fn reads(&self) -> usize {
         *self.reads.borrow()
     }
@@ -47,7 +90,14 @@ async fn reaches(count: &watch::Sender<usize>, times: usize) {
 
 /// `backends` with a log that is counted.
 pub(crate) fn counted(backends: Backends) -> (Backends, Arc<Calls>) {
-    let calls = Arc::<Calls>::default();
+    let calls = Arc::new(Calls {
+        reads: watch::Sender::default(),
+        bounds: AtomicUsize::default(),
+        identity: watch::Sender::default(),
+        appends: watch::Sender::default(),
+        stored: AtomicUsize::default(),
+        permits: Semaphore::new(Semaphore::MAX_PERMITS),
+    });
     let log = Counted { inner: backends.log, calls: calls.clone() };
     (Backends { log: Arc::new(log), ..backends }, calls)
 }
@@ -61,7 +111,11 @@ struct Counted {
 #[async_trait]
 impl MessageLog for Counted {
     async fn append(&self, room: &RoomId, draft: Draft) -> StoreResult<Appended> {
-        self.inner.append(room, draft).await
+        self.calls.appends.send_modify(|appends| appends.push(draft.author.id.clone()));
+        self.calls.permits.acquire().await.expect("it is never closed").forget();
+        let appended = self.inner.append(room, draft).await;
+        self.calls.stored.fetch_add(1, Ordering::SeqCst);
+        appended
     }
 
     async fn read(&self, room: &RoomId, after: Position, limit: PageLimit) -> StoreResult<Replay> {
