@@ -14,6 +14,9 @@ use super::pid::Lineage;
 use crate::socket::frame::Frame;
 use crate::socket::id::SocketId;
 
+/// There is always a next number.
+const NUMBER_MAX: u64 = u64::MAX / 2;
+
 /// A change of a session.
 #[derive(Clone, Debug)]
 pub(crate) enum Record {
@@ -191,6 +194,9 @@ impl Sessions {
                 Line::Event { at, to } => {
                     let frame = frame(at)?;
                     for (sid, number) in to {
+                        if NUMBER_MAX < number {
+                            return Err(Unreadable);
+                        }
                         if let Some(kept) = self.kept.get_mut(&sid) {
                             kept.push(number, &frame, bytes_max);
                         }
@@ -215,7 +221,11 @@ impl Sessions {
                     self.kept.remove(&sid);
                 }
                 Line::State { sid, ns, lineage, last, events, rooms, data } => {
-                    let events = events.into_iter().map(frame).collect::<Result<_, _>>()?;
+                    let events = events.into_iter().map(frame).collect::<Result<VecDeque<_>, _>>()?;
+                    // Each event has a number of its own, the first one 1.
+                    if last < events.len() as u64 || NUMBER_MAX < last {
+                        return Err(Unreadable);
+                    }
                     let rooms = rooms.into_iter().map(Arc::from).collect();
                     let data = data.map(Arc::from);
                     self.kept.insert(sid, Kept { namespace: ns.into(), lineage, last, events, rooms, data });
@@ -336,6 +346,20 @@ mod tests {
         ];
         let kept = &read(&[write(&records)])[&sid(1)];
         assert_eq!((kept.last, kept.events.len()), (3, 1));
+    }
+
+    #[test]
+    fn events_that_cannot_have_their_numbers_are_refused() {
+        let id = sid(1).to_string();
+        let lineage = [1; 16];
+        for (last, events) in [(0, vec![0]), (1, vec![0, 0]), (u64::MAX, vec![0])] {
+            let state = serde_json::json!([{"t": "state", "sid": id, "ns": "/", "lineage": lineage, "last": last, "events": events, "rooms": [], "data": null}]);
+            let body = Body { text: state.to_string().into(), attachments: [frame("e").into_bytes()].into() };
+            assert_eq!(Sessions::default().read(&body, 1_000), Err(Unreadable), "{last} {events:?}");
+        }
+        let begun = serde_json::json!([{"t": "begin", "sid": id, "ns": "/", "lineage": lineage}, {"t": "event", "at": 0, "to": [[id, u64::MAX]]}]);
+        let body = Body { text: begun.to_string().into(), attachments: [frame("e").into_bytes()].into() };
+        assert_eq!(Sessions::default().read(&body, 1_000), Err(Unreadable));
     }
 
     #[test]
