@@ -10,7 +10,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use chat_core::{Action, Authority, Backends, Chat, MemoryStore, MessageLog, RoomId, StoreResult, UserId};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chat_core::{
+    Action, Author, Authority, Backends, Body, Chat, DisplayName, Draft, Kind, MemoryStore, MessageKey,
+    MessageLog, RoomId, StoreResult, UserId,
+};
 use chat_transport_socketio::chat::{self, ChatSettings};
 use chat_transport_socketio::{
     Accept, Args, Auth, DisconnectReason, Event, Namespace, Recovery, Refusal, Socket, SocketIo,
@@ -451,4 +456,41 @@ async fn who_was_banned_from_a_room_meanwhile_is_refused_and_told_which() {
     // Without the room in its auth, the token still names it.
     let other = Memory { rooms: Some(json!({ "general": 0 })), ..memory };
     assert!(Client::ask(address, &other).await.packet().await.starts_with("44"));
+}
+
+#[tokio::test]
+async fn places_that_are_abridged_are_checked_together() {
+    let chat = Chat::builder(Backends::from_store(MemoryStore::new())).start().await.unwrap();
+    let recovery = chat::recovery(&chat).await.unwrap();
+    let (io, address) = serving(recovery, chat::namespace(chat.clone(), ChatSettings::default())).await;
+    let names: Vec<String> = (0..9).map(|number| format!("room {number}")).collect();
+    let rooms =
+        Some(names.iter().map(|name| (name.clone(), json!(0))).collect::<serde_json::Map<_, _>>().into());
+    let mut client = Client::back(address, Memory { rooms, ..Memory::default() }).await;
+    for name in &names {
+        let author = Author { id: UserId::new("ada").unwrap(), name: DisplayName::new("Ada").unwrap() };
+        let (key, body) = (MessageKey::new("k").unwrap(), Body::text("1"));
+        chat.post(&RoomId::new(name).unwrap(), Draft { kind: Kind::Message, author, key, body })
+            .await
+            .unwrap();
+        assert_eq!(client.event().await[0], "message");
+    }
+    let memory = client.cut(&io).await;
+    let client = Client::back(address, memory.clone()).await;
+    assert!(client.recovered);
+    client.cut(&io).await;
+
+    // Behind the tag, the number and the count of rooms is what they are checked by together.
+    let mut token = URL_SAFE_NO_PAD.decode(memory.offset.as_ref().unwrap()).unwrap();
+    token[8] ^= 1;
+    let forged = Memory { offset: Some(URL_SAFE_NO_PAD.encode(token)), ..memory };
+    let mut client = Client::back(address, forged).await;
+    assert!(!client.recovered);
+    let mut lost = std::collections::BTreeSet::new();
+    while lost.len() < names.len() {
+        let event = client.event().await;
+        if event[0] == "history_lost" {
+            lost.insert(event[1]["room"].as_str().unwrap().to_owned());
+        }
+    }
 }

@@ -8,8 +8,17 @@ use chat_core::{Bookmark, Epoch, Fingerprint, Offset, Position, RoomId, Since, U
 use super::conversation::Protocol;
 use crate::varint::{put, take, take_bytes};
 
-/// When more rooms have moved than this, their fingerprints are abridged in tokens.
+/// When more rooms have moved than this, their fingerprints are abridged in tokens, and all of them are checked together.
 const FULL_FINGERPRINTS_MAX: usize = 8;
+
+/// Where a client is in its rooms, as its token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Read {
+    pub(super) rooms: Vec<(RoomId, Since)>,
+    /// The fingerprints of the places that are [abridged](Since::Abridged), each bit added up without carry: what abridging leaves unsaid of each is
+    /// said of all of them together.
+    pub(super) sum: Option<Fingerprint>,
+}
 
 /// How far the client is in one room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +38,8 @@ impl Mark {
         Self { offset: bookmark.offset(), fingerprint }
     }
 
-    fn since(self) -> Since {
+    /// As a claim.
+    pub(super) fn since(self) -> Since {
         // Only the fingerprint tells histories apart.
         let position = Position { epoch: Epoch::UNWRITTEN, offset: self.offset };
         Since::Bookmark(Bookmark { position, fingerprint: self.fingerprint })
@@ -116,6 +126,10 @@ impl Places {
         let is_full = self.base.len() <= FULL_FINGERPRINTS_MAX
             || self.base.iter().filter(has_moved).count() <= FULL_FINGERPRINTS_MAX;
         put(out, (self.later.len() as u64) << 1 | u64::from(is_full));
+        if !is_full {
+            let moved = self.base.iter().filter(has_moved).filter_map(|(_, _, now)| *now);
+            put_fingerprint(out, sum(moved.map(|now| now.fingerprint)));
+        }
         for (_, base, now) in &self.base {
             match now {
                 None => put(out, LEFT),
@@ -134,9 +148,10 @@ impl Places {
     }
 
     /// Where a client is that has a token with `place`, after a connection that began with `base`. None: it is no such thing.
-    pub(super) fn read(base: &[(RoomId, Mark)], mut place: &[u8]) -> Option<Vec<(RoomId, Since)>> {
+    pub(super) fn read(base: &[(RoomId, Mark)], mut place: &[u8]) -> Option<Read> {
         let head = take(&mut place)?;
         let (later, is_full) = (head >> 1, head & 1 == 1);
+        let sum = if is_full { None } else { Some(take_fingerprint(&mut place)?) };
         let mut rooms = Vec::new();
         for (room, mark) in base {
             let since = match take(&mut place)? {
@@ -160,13 +175,20 @@ impl Places {
             let (room, mark) = take_named(&mut place)?;
             rooms.push((room, mark.since()));
         }
-        place.is_empty().then_some(rooms)
+        place.is_empty().then_some(Read { rooms, sum })
     }
 
     /// Where a client is that has received nothing since a connection that began with `base`.
-    pub(super) fn at_base(base: &[(RoomId, Mark)]) -> Vec<(RoomId, Since)> {
-        base.iter().map(|(room, mark)| (room.clone(), mark.since())).collect()
+    pub(super) fn at_base(base: &[(RoomId, Mark)]) -> Read {
+        let rooms = base.iter().map(|(room, mark)| (room.clone(), mark.since())).collect();
+        Read { rooms, sum: None }
     }
+}
+
+/// What [`Read::sum`] is for these.
+pub(super) fn sum(fingerprints: impl IntoIterator<Item = Fingerprint>) -> Fingerprint {
+    let number = fingerprints.into_iter().fold(0, |sum, fingerprint| sum ^ fingerprint.number());
+    Fingerprint::from_number(number)
 }
 
 const LEFT: u64 = 0;
@@ -272,12 +294,17 @@ mod tests {
             let mut place = Vec::new();
             places.write(&mut place);
             let read = Places::read(&base, &place).unwrap();
-            prop_assert_eq!(read.len(), model.len());
-            for (name, since) in read {
+            prop_assert_eq!(read.rooms.len(), model.len());
+            let mut unsaid = Vec::new();
+            for (name, since) in read.rooms {
                 let mark = model[&name];
-                let abridged = Since::Abridged { offset: mark.offset, fingerprint: mark.fingerprint.abridged() };
-                prop_assert!(since == mark.since() || since == abridged, "{:?}", since);
+                if since == (Since::Abridged { offset: mark.offset, fingerprint: mark.fingerprint.abridged() }) {
+                    unsaid.push(mark.fingerprint);
+                } else {
+                    prop_assert_eq!(since, mark.since());
+                }
             }
+            prop_assert_eq!(read.sum.unwrap_or_default(), sum(unsaid));
             for cut in 0..place.len() {
                 prop_assert_eq!(Places::read(&base, &place[..cut]), None);
             }
@@ -286,8 +313,8 @@ mod tests {
         #[test]
         fn any_other_place_is_refused_without_a_panic(place: Vec<u8>, count in 0..4_usize) {
             let base: Vec<_> = (0..count).map(|n| (room(n), mark(5, 5))).collect();
-            if let Some(rooms) = Places::read(&base, &place) {
-                prop_assert!(rooms.len() <= count + place.len());
+            if let Some(read) = Places::read(&base, &place) {
+                prop_assert!(read.rooms.len() <= count + place.len());
             }
         }
 
@@ -313,7 +340,7 @@ mod tests {
             place.len()
         };
         assert_eq!((written(1, 5), written(1, 100_000)), (1 + 1 + 6, 1 + 3 + 6));
-        assert_eq!((written(100, 50), written(100, 8_000)), (1 + 100 * 3, 1 + 100 * 4));
+        assert_eq!((written(100, 50), written(100, 8_000)), (7 + 100 * 3, 7 + 100 * 4));
     }
 
     #[test]

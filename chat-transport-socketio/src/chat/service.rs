@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::{Chat, RoomId, Since};
+use chat_core::{Chat, Joined, RoomId, Since};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::auth::{Hello, Protocol as Spoken};
 use super::conversation::{Conversation, Entries, Protocol, place};
 use super::identity::{GuestKey, Identity};
-use super::places::{Base, Places};
+use super::places::{Base, Mark, Places, Read, sum as sum_of};
 use super::problem::Problem;
 use super::rate::{Rate, Spent};
 use super::settings::ChatSettings;
@@ -58,15 +58,13 @@ impl Service {
             }
             Spoken::Full { rooms } => (Protocol::Full, rooms),
         };
-        let (known, mut rooms) = match socket.resumption().map(|before| resumed(before, &identity)) {
-            None => (None, Vec::new()),
-            Some(Some((base, _))) if base.protocol != protocol && socket.recovered() => {
-                return Ok(Accept::afresh());
-            }
-            Some(Some((base, rooms))) if base.protocol == protocol => (Some(base), rooms),
-            Some(Some(_)) => (None, Vec::new()),
-            Some(None) => return Ok(Accept::stranger()),
-        };
+        let (known, Read { mut rooms, sum }) =
+            match socket.resumption().map(|before| resumed(before, &identity)) {
+                Some(None) => return Ok(Accept::stranger()),
+                Some(Some((base, read))) if base.protocol == protocol => (Some(base), read),
+                Some(Some(_)) if socket.recovered() => return Ok(Accept::afresh()),
+                Some(Some(_)) | None => (None, Places::at_base(&[])),
+            };
         // What its token tells of a room, and be it that the client has left it, counts more than what it asks for each time it connects.
         let is_told = |room: &RoomId| known.iter().flat_map(|base| &base.rooms).any(|(told, _)| told == room);
         for (room, since) in asked {
@@ -84,13 +82,26 @@ impl Service {
         let kept = known.as_ref().map_or(&[][..], |base| &base.rooms);
         let conversation = Conversation::new(identity, protocol, reader, spent, kept);
         let mut places = Vec::new();
+        let (mut abridged, mut is_lost) = (Vec::new(), false);
         for (room, since) in rooms {
-            let join = || conversation.join(&room, since);
-            let joined = patiently(join).await.map_err(|problem| problem.in_room(&room))?;
-            if joined.lost && socket.recovered() {
-                return Ok(Accept::afresh());
+            let joined = self.join(&conversation, &room, since).await?;
+            if matches!(since, Since::Abridged { .. }) && !joined.lost {
+                abridged.push((places.len(), joined.start));
             }
+            is_lost |= joined.lost;
             places.push((room, place(&joined)));
+        }
+        let found = sum_of(abridged.iter().map(|(_, start)| start.fingerprint));
+        if !is_lost && sum.is_some_and(|sum| sum != found) {
+            // One of them is at an entry of another history that looks alike. Nobody knows which, so each is told.
+            is_lost = true;
+            for (index, start) in abridged {
+                let (room, mark) = &mut places[index];
+                *mark = place(&self.join(&conversation, room, Mark::untold(start).since()).await?);
+            }
+        }
+        if is_lost && socket.recovered() {
+            return Ok(Accept::afresh());
         }
         if known.is_none() {
             conversation.rebase(&places);
@@ -100,6 +111,16 @@ impl Service {
         socket.set(conversation.clone());
         socket.attach(Entries(conversation));
         Ok(Accept::new().base(base.write()))
+    }
+
+    /// A passing trouble is waited out.
+    async fn join(
+        &self,
+        conversation: &Conversation,
+        room: &RoomId,
+        since: Since,
+    ) -> Result<Joined, Problem> {
+        patiently(|| conversation.join(room, since)).await.map_err(|problem| problem.in_room(room))
     }
 
     async fn guest_key(&self) -> Result<&GuestKey, Problem> {
@@ -144,11 +165,11 @@ impl Service {
 }
 
 /// What the client's last connection began with, and the rooms that it was in; none if that was somebody else.
-fn resumed(before: &Resumption, identity: &Identity) -> Option<(Base, Vec<(RoomId, Since)>)> {
+fn resumed(before: &Resumption, identity: &Identity) -> Option<(Base, Read)> {
     let base = Base::read(before.base()).filter(|base| base.author == *identity.id())?;
-    let rooms = before.place().and_then(|place| Places::read(&base.rooms, place));
-    let rooms = rooms.unwrap_or_else(|| Places::at_base(&base.rooms));
-    Some((base, rooms))
+    let read = before.place().and_then(|place| Places::read(&base.rooms, place));
+    let read = read.unwrap_or_else(|| Places::at_base(&base.rooms));
+    Some((base, read))
 }
 
 /// Tries until it succeeds, or fails for good.
