@@ -7,6 +7,7 @@
 
 mod support;
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -106,72 +107,75 @@ impl Client {
         Self(soon(TcpStream::connect(address)).await.unwrap())
     }
 
-    async fn send(&mut self, bytes: &[u8]) {
-        soon(self.0.write_all(bytes)).await.unwrap();
+    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        soon(self.0.write_all(bytes)).await
     }
 
     /// Reads until `end` has come, and answers everything.
-    async fn receive(&mut self, end: &str) -> String {
+    async fn receive(&mut self, end: &str) -> io::Result<String> {
         let mut seen = Vec::new();
         let mut buffer = [0; 1024];
         loop {
-            let count = soon(self.0.read(&mut buffer)).await.unwrap();
-            assert_ne!(count, 0, "closed before {end:?}: {}", String::from_utf8_lossy(&seen));
+            let count = soon(self.0.read(&mut buffer)).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             seen.extend_from_slice(&buffer[..count]);
             let text = String::from_utf8_lossy(&seen);
             if text.contains(end) {
-                return text.into_owned();
+                return Ok(text.into_owned());
             }
         }
     }
 
-    async fn get(&mut self, target: &str) {
-        self.send(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await;
+    async fn get(&mut self, target: &str) -> io::Result<()> {
+        self.send(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await
     }
 
-    async fn post(&mut self, target: &str, body: &str) {
+    async fn post(&mut self, target: &str, body: &str) -> io::Result<()> {
         let length = body.len();
         self.send(
             format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}").as_bytes(),
         )
-        .await;
+        .await
     }
 
     /// A polling session, whose target this is.
-    async fn polling(&mut self) -> String {
-        self.get(POLLING).await;
-        let opened = self.receive("}").await;
+    async fn polling(&mut self) -> io::Result<String> {
+        self.get(POLLING).await?;
+        let opened = self.receive("}").await?;
         let sid = opened.split("\"sid\":\"").nth(1).unwrap().split('"').next().unwrap();
-        format!("{POLLING}&sid={sid}")
+        Ok(format!("{POLLING}&sid={sid}"))
     }
 }
 
-async fn abandon(address: SocketAddr, stage: Stage, resets: bool) {
+/// Fails if the server was tired of waiting before: that is an abandoned connection as well.
+async fn abandon(address: SocketAddr, stage: Stage, resets: bool) -> io::Result<()> {
     let mut client = Client::open(address).await;
     let mut second = None;
     match stage {
         Stage::Nothing => {}
-        Stage::Polling(Polling::Head) => client.send(b"GET /socket.io/?EIO=4&tra").await,
-        Stage::Polling(Polling::Asked) => client.get(POLLING).await,
+        Stage::Polling(Polling::Head) => client.send(b"GET /socket.io/?EIO=4&tra").await?,
+        Stage::Polling(Polling::Asked) => client.get(POLLING).await?,
         Stage::Polling(stage) => {
-            let target = client.polling().await;
+            let target = client.polling().await?;
             if Polling::Joining <= stage {
-                client.post(&target, "40").await;
+                client.post(&target, "40").await?;
             }
             if Polling::Joined <= stage {
-                client.receive("ok").await;
-                client.get(&target).await;
-                client.receive("40{").await;
+                client.receive("ok").await?;
+                client.get(&target).await?;
+                client.receive("40{").await?;
             }
             match stage {
-                Polling::Waiting => client.get(&target).await,
+                Polling::Waiting => client.get(&target).await?,
                 Polling::HalfAPost => {
                     client
                         .send(
                             format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n42[")
                                 .as_bytes(),
                         )
-                        .await;
+                        .await?;
                 }
                 _ => {}
             }
@@ -179,40 +183,40 @@ async fn abandon(address: SocketAddr, stage: Stage, resets: bool) {
         Stage::WebSocket(stage) => {
             let request = websocket_request(WEBSOCKET);
             let request = if stage == WebSocket::Head { request.trim_end() } else { &request };
-            client.send(request.as_bytes()).await;
+            client.send(request.as_bytes()).await?;
             if WebSocket::Opened <= stage {
-                client.receive("}").await;
+                client.receive("}").await?;
             }
             if WebSocket::Joining <= stage {
-                client.send(&frame(0x81, b"40")).await;
+                client.send(&frame(0x81, b"40")).await?;
             }
             if WebSocket::Joined <= stage {
-                client.receive("42[\"hello").await;
+                client.receive("42[\"hello").await?;
             }
             match stage {
-                WebSocket::HalfAFrame => client.send(b"\x81\xff\0\0\0\0\0\x0d\xbb\xa0\0\0\0\x0042[").await,
+                WebSocket::HalfAFrame => client.send(b"\x81\xff\0\0\0\0\0\x0d\xbb\xa0\0\0\0\x0042[").await?,
                 WebSocket::HalfAPacket => {
-                    client.send(&frame(0x81, ATTACHMENT.replace("42", "451-").as_bytes())).await
+                    client.send(&frame(0x81, ATTACHMENT.replace("42", "451-").as_bytes())).await?
                 }
-                WebSocket::Leaving => client.send(&frame(0x81, b"41")).await,
+                WebSocket::Leaving => client.send(&frame(0x81, b"41")).await?,
                 _ => {}
             }
         }
         Stage::Upgrade(stage) => {
-            let target = client.polling().await;
+            let target = client.polling().await?;
             let mut ws = Client::open(address).await;
-            ws.send(websocket_request(&target.replace("polling", "websocket")).as_bytes()).await;
+            ws.send(websocket_request(&target.replace("polling", "websocket")).as_bytes()).await?;
             if Upgrade::Opened <= stage {
-                ws.receive("\r\n\r\n").await;
+                ws.receive("\r\n\r\n").await?;
             }
             if Upgrade::Probed <= stage {
-                ws.send(&frame(0x81, b"2probe")).await;
+                ws.send(&frame(0x81, b"2probe")).await?;
             }
             if Upgrade::Answered <= stage {
-                ws.receive("3probe").await;
+                ws.receive("3probe").await?;
             }
             if Upgrade::Moving <= stage {
-                ws.send(&frame(0x81, b"5")).await;
+                ws.send(&frame(0x81, b"5")).await?;
             }
             second = Some(ws);
         }
@@ -223,6 +227,7 @@ async fn abandon(address: SocketAddr, stage: Stage, resets: bool) {
             socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
         }
     }
+    Ok(())
 }
 
 fn open_files() -> usize {
@@ -237,7 +242,8 @@ async fn connections_that_are_abandoned_at_any_stage_leave_nothing_behind() {
         socket.join(&format!("home of {}", socket.id()));
         socket.emit_args("hello", &Args::one("you").unwrap()).map_err(|_| Refusal::Passing)
     });
-    let short = Duration::from_millis(200);
+    // Long enough to come to each stage, also on a busy machine.
+    let short = Duration::from_secs(1);
     let settings = Settings::default()
         .ping_interval(short)
         .ping_timeout(short)
@@ -255,7 +261,7 @@ async fn connections_that_are_abandoned_at_any_stage_leave_nothing_behind() {
         addresses.push(start(Router::new().nest_service("/socket.io", io.router())).await);
     }
     let files = open_files();
-    let mut held = Vec::new();
+    let (mut held, mut late) = (Vec::new(), 0);
     for batch in 0..connections.div_ceil(BATCH) {
         let opened = (batch * BATCH..(batch + 1) * BATCH).map(|number| {
             let stage = STAGES[number % STAGES.len()];
@@ -263,12 +269,16 @@ async fn connections_that_are_abandoned_at_any_stage_leave_nothing_behind() {
         });
         let mut opened = futures_util::stream::iter(opened).buffer_unordered(TOGETHER);
         while let Some(outcome) = opened.next().await {
-            outcome.unwrap();
+            late += usize::from(outcome.unwrap().is_err());
         }
         until("all sessions and files are closed", || io.connections() == 0 && open_files() <= files).await;
         held.push(resident());
     }
-    println!("held after each batch: {held:?}");
+    println!("held after each batch: {held:?}; {late} were closed before they came as far as they wanted");
+    assert!(
+        late <= connections / 10,
+        "{late} of {connections} were closed before they came as far as they wanted"
+    );
     // The first batches fill the allocator's pools.
     let (first, rest) = held.split_at(held.len() / 2);
     let (before, after) = (first.iter().max().unwrap(), rest.last().unwrap());
