@@ -87,6 +87,9 @@
 
 pub mod chat;
 pub mod engine;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod serve;
 mod socket;
 mod timed;

@@ -29,6 +29,8 @@ mod content;
 mod conversation;
 mod fields;
 mod full;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod identity;
 mod places;
 mod problem;

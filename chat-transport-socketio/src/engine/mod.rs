@@ -39,6 +39,8 @@
 //! ```
 
 mod application;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod handle;
 mod handshake;
 mod heartbeat;

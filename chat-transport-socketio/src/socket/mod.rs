@@ -8,6 +8,8 @@ mod connection;
 mod event;
 mod failure;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod handlers;
 mod id;
 mod json;

@@ -57,9 +57,7 @@ impl Pid {
         bytes.extend_from_slice(&self.sid.bytes());
         bytes.push(u8::from(self.base.is_some()));
         bytes.extend_from_slice(base);
-        let seal = mac(key, namespace, &bytes).finalize().into_bytes();
-        bytes.extend_from_slice(&seal[..SEAL_BYTES]);
-        URL_SAFE_NO_PAD.encode(bytes)
+        sealed(bytes, key, namespace)
     }
 
     /// What `text` says, if it was sealed with this key for this namespace.
@@ -77,6 +75,12 @@ impl Pid {
         let [has_base] = take_bytes(&mut said)?;
         Some(Self { lineage, sid, base: (has_base == 1).then(|| said.to_vec()) })
     }
+}
+
+pub(crate) fn sealed(mut bytes: Vec<u8>, key: &[u8; 32], namespace: &str) -> String {
+    let seal = mac(key, namespace, &bytes).finalize().into_bytes();
+    bytes.extend_from_slice(&seal[..SEAL_BYTES]);
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 fn mac(key: &[u8; 32], namespace: &str, bytes: &[u8]) -> Hmac<Sha256> {
