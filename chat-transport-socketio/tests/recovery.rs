@@ -17,6 +17,7 @@ use chat_core::{
     MessageLog, RoomId, StoreResult, UserId,
 };
 use chat_transport_socketio::chat::{self, ChatSettings};
+use chat_transport_socketio::engine::Settings;
 use chat_transport_socketio::{
     Accept, Args, Auth, DisconnectReason, Event, Namespace, Recovery, Refusal, Socket, SocketIo,
 };
@@ -26,7 +27,15 @@ use support::{Got, Ws, calm, quick, start, until};
 const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
 
 async fn serving(recovery: Recovery, namespace: Namespace) -> (SocketIo, SocketAddr) {
-    let io = SocketIo::builder().settings(calm()).recovery(recovery).namespace("/", namespace).build();
+    serving_with(calm(), recovery, namespace).await
+}
+
+async fn serving_with(
+    settings: Settings,
+    recovery: Recovery,
+    namespace: Namespace,
+) -> (SocketIo, SocketAddr) {
+    let io = SocketIo::builder().settings(settings).recovery(recovery).namespace("/", namespace).build();
     let address = start(Router::new().nest_service("/socket.io", io.router())).await;
     (io, address)
 }
@@ -144,12 +153,7 @@ async fn who_missed_more_than_is_kept_is_not_recovered() {
 
 #[tokio::test]
 async fn what_was_sent_before_the_last_ping_but_one_is_forgotten_and_the_rest_is_not() {
-    let io = SocketIo::builder()
-        .settings(quick())
-        .recovery(Recovery::in_memory())
-        .namespace("/", in_a_room())
-        .build();
-    let address = start(Router::new().nest_service("/socket.io", io.router())).await;
+    let (io, address) = serving_with(quick(), Recovery::in_memory(), in_a_room()).await;
     let mut client = Client::new(address).await;
     io.to("tea").emit("e", "first").unwrap();
     client.event().await;
@@ -172,12 +176,7 @@ async fn what_was_sent_before_the_last_ping_but_one_is_forgotten_and_the_rest_is
 
 #[tokio::test]
 async fn the_newest_position_is_recovered_also_when_everything_was_forgotten() {
-    let io = SocketIo::builder()
-        .settings(quick())
-        .recovery(Recovery::in_memory())
-        .namespace("/", in_a_room())
-        .build();
-    let address = start(Router::new().nest_service("/socket.io", io.router())).await;
+    let (io, address) = serving_with(quick(), Recovery::in_memory(), in_a_room()).await;
     let mut client = Client::new(address).await;
     io.to("tea").emit("e", "first").unwrap();
     client.event().await;
