@@ -22,9 +22,9 @@ use tokio::net::TcpStream;
 /// Opened if nobody asks for more: a few seconds in a debug build.
 const CONNECTIONS: usize = 16_000;
 /// After each of these everything must be gone.
-const BATCH: usize = 2_000;
+const BATCH: usize = 4_000;
 /// At a time.
-const TOGETHER: usize = 200;
+const TOGETHER: usize = 100;
 /// A closed connection keeps its port for a while, so that there must be more than one to connect to.
 const PORTS: usize = 4;
 /// What an allocator may keep, and the clients, which are part of this process.
@@ -32,7 +32,7 @@ const SLACK_BYTES: usize = 3 * 1024 * 1024;
 
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
-const ATTACHMENT: &str = r#"42["message",{"_placeholder":true,"num":0}]"#;
+const ATTACHMENT: &[u8] = br#"451-["message",{"_placeholder":true,"num":0}]"#;
 
 /// How far a client comes before it is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
@@ -99,7 +99,7 @@ const STAGES: [Stage; 21] = [
     Stage::Upgrade(Upgrade::Moving),
 ];
 
-/// One TCP connection of a client.
+/// One TCP connection of a client. It fails where the server has closed it: on a busy machine a deadline may come before the client does.
 struct Client(TcpStream);
 
 impl Client {
@@ -125,6 +125,9 @@ impl Client {
             if text.contains(end) {
                 return Ok(text.into_owned());
             }
+            if text.starts_with("HTTP/1.1 4") {
+                return Err(io::ErrorKind::NotConnected.into());
+            }
         }
     }
 
@@ -132,12 +135,9 @@ impl Client {
         self.send(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await
     }
 
-    async fn post(&mut self, target: &str, body: &str) -> io::Result<()> {
-        let length = body.len();
-        self.send(
-            format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}").as_bytes(),
-        )
-        .await
+    async fn post(&mut self, target: &str, length: usize, body: &str) -> io::Result<()> {
+        let head = format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+        self.send([head.as_bytes(), body.as_bytes()].concat().as_slice()).await
     }
 
     /// A polling session, whose target this is.
@@ -147,87 +147,80 @@ impl Client {
         let sid = opened.split("\"sid\":\"").nth(1).unwrap().split('"').next().unwrap();
         Ok(format!("{POLLING}&sid={sid}"))
     }
-}
 
-/// Fails if the server was tired of waiting before: that is an abandoned connection as well.
-async fn abandon(address: SocketAddr, stage: Stage, resets: bool) -> io::Result<()> {
-    let mut client = Client::open(address).await;
-    let mut second = None;
-    match stage {
-        Stage::Nothing => {}
-        Stage::Polling(Polling::Head) => client.send(b"GET /socket.io/?EIO=4&tra").await?,
-        Stage::Polling(Polling::Asked) => client.get(POLLING).await?,
-        Stage::Polling(stage) => {
-            let target = client.polling().await?;
-            if Polling::Joining <= stage {
-                client.post(&target, "40").await?;
-            }
-            if Polling::Joined <= stage {
-                client.receive("ok").await?;
-                client.get(&target).await?;
-                client.receive("40{").await?;
-            }
-            match stage {
-                Polling::Waiting => client.get(&target).await?,
-                Polling::HalfAPost => {
-                    client
-                        .send(
-                            format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n42[")
-                                .as_bytes(),
-                        )
-                        .await?;
+    async fn come(&mut self, address: SocketAddr, stage: Stage, second: &mut Option<Self>) -> io::Result<()> {
+        match stage {
+            Stage::Nothing => Ok(()),
+            Stage::Polling(Polling::Head) => self.send(b"GET /socket.io/?EIO=4&tra").await,
+            Stage::Polling(Polling::Asked) => self.get(POLLING).await,
+            Stage::Polling(stage) => {
+                let target = self.polling().await?;
+                if Polling::Joining <= stage {
+                    self.post(&target, 2, "40").await?;
                 }
-                _ => {}
-            }
-        }
-        Stage::WebSocket(stage) => {
-            let request = websocket_request(WEBSOCKET);
-            let request = if stage == WebSocket::Head { request.trim_end() } else { &request };
-            client.send(request.as_bytes()).await?;
-            if WebSocket::Opened <= stage {
-                client.receive("}").await?;
-            }
-            if WebSocket::Joining <= stage {
-                client.send(&frame(0x81, b"40")).await?;
-            }
-            if WebSocket::Joined <= stage {
-                client.receive("42[\"hello").await?;
-            }
-            match stage {
-                WebSocket::HalfAFrame => client.send(b"\x81\xff\0\0\0\0\0\x0d\xbb\xa0\0\0\0\x0042[").await?,
-                WebSocket::HalfAPacket => {
-                    client.send(&frame(0x81, ATTACHMENT.replace("42", "451-").as_bytes())).await?
+                if Polling::Joined <= stage {
+                    self.receive("ok").await?;
+                    self.get(&target).await?;
+                    self.receive("40{").await?;
                 }
-                WebSocket::Leaving => client.send(&frame(0x81, b"41")).await?,
-                _ => {}
+                match stage {
+                    Polling::Waiting => self.get(&target).await,
+                    Polling::HalfAPost => self.post(&target, 900_000, "42[").await,
+                    _ => Ok(()),
+                }
             }
-        }
-        Stage::Upgrade(stage) => {
-            let target = client.polling().await?;
-            let mut ws = Client::open(address).await;
-            ws.send(websocket_request(&target.replace("polling", "websocket")).as_bytes()).await?;
-            if Upgrade::Opened <= stage {
-                ws.receive("\r\n\r\n").await?;
+            Stage::WebSocket(stage) => {
+                let request = websocket_request(WEBSOCKET);
+                let request = if stage == WebSocket::Head { request.trim_end() } else { &request };
+                self.send(request.as_bytes()).await?;
+                if WebSocket::Opened <= stage {
+                    self.receive("}").await?;
+                }
+                if WebSocket::Joining <= stage {
+                    self.send(&frame(0x81, b"40")).await?;
+                }
+                if WebSocket::Joined <= stage {
+                    self.receive("42[\"hello").await?;
+                }
+                match stage {
+                    // The first bytes of 900,000.
+                    WebSocket::HalfAFrame => self.send(b"\x81\xff\0\0\0\0\0\x0d\xbb\xa0\0\0\0\x0042[").await,
+                    WebSocket::HalfAPacket => self.send(&frame(0x81, ATTACHMENT)).await,
+                    WebSocket::Leaving => self.send(&frame(0x81, b"41")).await,
+                    _ => Ok(()),
+                }
             }
-            if Upgrade::Probed <= stage {
-                ws.send(&frame(0x81, b"2probe")).await?;
+            Stage::Upgrade(stage) => {
+                let target = self.polling().await?;
+                let ws = second.insert(Self::open(address).await);
+                ws.send(websocket_request(&target.replace("polling", "websocket")).as_bytes()).await?;
+                if Upgrade::Opened <= stage {
+                    ws.receive("\r\n\r\n").await?;
+                }
+                if Upgrade::Probed <= stage {
+                    ws.send(&frame(0x81, b"2probe")).await?;
+                }
+                if Upgrade::Answered <= stage {
+                    ws.receive("3probe").await?;
+                }
+                if Upgrade::Moving <= stage { ws.send(&frame(0x81, b"5")).await } else { Ok(()) }
             }
-            if Upgrade::Answered <= stage {
-                ws.receive("3probe").await?;
-            }
-            if Upgrade::Moving <= stage {
-                ws.send(&frame(0x81, b"5")).await?;
-            }
-            second = Some(ws);
         }
     }
+}
+
+/// Whether the client came as far as it wanted to.
+async fn abandon(address: SocketAddr, stage: Stage, resets: bool) -> bool {
+    let mut client = Client::open(address).await;
+    let mut second = None;
+    let came = client.come(address, stage, &mut second).await;
     for Client(stream) in [Some(client), second].into_iter().flatten() {
         if resets {
             // As the network does where a client is no more; else as its operating system.
             socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
         }
     }
-    Ok(())
+    came.is_ok()
 }
 
 fn open_files() -> usize {
@@ -242,10 +235,9 @@ async fn connections_that_are_abandoned_at_any_stage_leave_nothing_behind() {
         socket.join(&format!("home of {}", socket.id()));
         socket.emit_args("hello", &Args::one("you").unwrap()).map_err(|_| Refusal::Passing)
     });
-    // Long enough to come to each stage, also on a busy machine.
     let short = Duration::from_secs(1);
     let settings = Settings::default()
-        .ping_interval(short)
+        .ping_interval(short / 4)
         .ping_timeout(short)
         .upgrade_timeout(short)
         .body_timeout(short)
@@ -261,7 +253,8 @@ async fn connections_that_are_abandoned_at_any_stage_leave_nothing_behind() {
         addresses.push(start(Router::new().nest_service("/socket.io", io.router())).await);
     }
     let files = open_files();
-    let (mut held, mut late) = (Vec::new(), 0);
+    let mut held = Vec::new();
+    let mut came = 0;
     for batch in 0..connections.div_ceil(BATCH) {
         let opened = (batch * BATCH..(batch + 1) * BATCH).map(|number| {
             let stage = STAGES[number % STAGES.len()];
@@ -269,16 +262,14 @@ async fn connections_that_are_abandoned_at_any_stage_leave_nothing_behind() {
         });
         let mut opened = futures_util::stream::iter(opened).buffer_unordered(TOGETHER);
         while let Some(outcome) = opened.next().await {
-            late += usize::from(outcome.unwrap().is_err());
+            came += usize::from(outcome.unwrap());
         }
         until("all sessions and files are closed", || io.connections() == 0 && open_files() <= files).await;
         held.push(resident());
     }
-    println!("held after each batch: {held:?}; {late} were closed before they came as far as they wanted");
-    assert!(
-        late <= connections / 10,
-        "{late} of {connections} were closed before they came as far as they wanted"
-    );
+    let connections = held.len() * BATCH;
+    assert!(connections / 10 * 9 <= came, "only {came} of {connections} came as far as they wanted to");
+    println!("held after each batch: {held:?}");
     // The first batches fill the allocator's pools.
     let (first, rest) = held.split_at(held.len() / 2);
     let (before, after) = (first.iter().max().unwrap(), rest.last().unwrap());
