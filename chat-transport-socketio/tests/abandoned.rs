@@ -1,6 +1,6 @@
 //! Connections that are opened and abandoned at every stage of a handshake leave nothing behind: no session, no open file, no memory.
 //!
-//! `CHAT_ABANDONED=100000 cargo nextest run -p chat-transport-socketio --test abandoned --no-capture` opens as many as that, and says what was held
+//! `CHAT_ABANDONED=100000 cargo nextest run -p chat-transport-socketio --test abandoned --no-capture` opens as many as that, in a minute and a half, and says what was held
 //! after each batch.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
