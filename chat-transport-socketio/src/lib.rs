@@ -55,25 +55,28 @@
 //! **It succeeds** when the client shows a `pid` from here, the connect handler lets it in, and all of this is still there:
 //! - its *session*: rooms, data, and the events that it may not have received. A session without a client is kept for
 //!   [`Recovery::disconnection_max`], within [`Recovery::sessions_bytes_max`] for all of them; the events of one within [`Recovery::session_bytes_max`]. They
-//!   are numbered, and forgotten when a later ping was answered, and one more after that. A session that has nothing of this (no room was joined, no data set, nothing
-//!   emitted) takes no memory while its client is away, and is recovered without it.
+//!   are numbered, and forgotten when a later ping was answered, and one more after that. In a namespace [of sources only](Namespace::sources_only), such as that of the chat alone, sessions have
+//!   nothing of this: they take no memory while their clients are away, and are recovered without it.
 //!   With [`Recovery::in_log`], sessions are also written down, and so outlive the process: after a crash they wait for their clients as if these had just been cut. Then an
-//!   event goes out when it is stored, and so does an answer behind a change of the session: what a client knows of can be found again.
+//!   event goes out when it is stored, and so does an answer behind any change: what a client knows of can be found again.
 //! - what its sources need: the connect handler says by [`Accept::base`] where they begin, [`Source::place`] says how far they are, and both come back in
 //!   [`Socket::resumption`]. Sources over a durable log are recovered after a crash and on another node, if those have the same
 //!   [key](Recovery::with_key). The [`chat`] is such a source.
 //!
 //! So it does not depend on whether the server has noticed that the old connection is dead (the new one takes the session over and the old one is closed), on whether
 //! anything was received before, or on how long it was quiet. **It does not succeed** with a `pid` of
-//! another key, or when part of the above is gone: a session that has something of its own also ends by [`Socket::disconnect`], [`Broadcast::disconnect`] or a DISCONNECT of the
-//! client. Then the client gets a new session of the same [lineage](Socket::lineage), and `socket.recovered` is false.
+//! another key, or when part of the above is gone: a session also ends by [`Socket::disconnect`], [`Broadcast::disconnect`] or a DISCONNECT of the client, and is given up when its time or the memory for it is
+//! over. (Of sources only, it begins again at the client's next CONNECT, if the connect handler lets that in.) Then the client gets a new session of the same [lineage](Socket::lineage), and `socket.recovered` is false.
 //!
 //! **It costs** a token on each event: 12 bytes and its quotes, and what the sources add (for the chat about 11 in one room). A kept event takes 64 bytes and its own, which
 //! it shares with the other recipients of a broadcast. Volatile events have a token too, but are not kept. Events that ask for an ack
 //! ([`Socket::ask`]) have none and are not kept: the protocol has no place for it.
 //!
-//! If a client comes back on two connections at once, the one that is let in last has the session; the other one is disconnected for good
-//! ([`DisconnectReason::TakenOver`]).
+//! If a client comes back on two connections at once, the one that came last has the session; the other one is disconnected for good
+//! ([`DisconnectReason::TakenOver`]), or closed before it was let in.
+//!
+//! **Whoever has a `pid` is the client**, as far as this crate can tell: it is a secret of the client's, and a connect handler that knows better
+//! (a user's token, say) answers [`Accept::stranger`].
 //!
 //! # What is here
 //! - [`SocketIo`], [`Namespace`], [`Socket`], [`Event`], [`Ack`], [`Broadcast`]: the event API. `examples/mixed.rs` shows it beside the chat, in a page to be

@@ -268,8 +268,6 @@ async fn a_handler_that_cannot_resume_is_asked_again_with_a_new_session_of_the_s
     let mut client = Client::back(address, memory).await;
     assert!(!client.recovered && client.sid != sid);
     io.to("tea").emit("e", "for the new one").unwrap();
-    // It tells of its room first.
-    assert_eq!(client.event().await, ["position"]);
     assert_eq!(client.event().await, ["e", "for the new one"]);
     let seen = seen.lock().unwrap().clone();
     let recovered: Vec<bool> = seen.iter().map(|(recovered, _)| *recovered).collect();
@@ -492,4 +490,153 @@ async fn places_that_are_abridged_are_checked_together() {
             lost.insert(event[1]["room"].as_str().unwrap().to_owned());
         }
     }
+}
+
+/// In the namespace of a chat, an application's own event to everybody.
+async fn mixed() -> (SocketIo, SocketAddr) {
+    let chat = Chat::builder(Backends::from_store(MemoryStore::new())).start().await.unwrap();
+    let recovery = chat::recovery(&chat).await.unwrap().disconnection_max(Duration::from_millis(50));
+    let namespace = chat::namespace(chat, ChatSettings::default()).on("own", |_, _| async {});
+    serving(recovery, namespace).await
+}
+
+#[tokio::test]
+async fn who_may_have_missed_an_event_of_the_applications_own_is_only_recovered_from_memory() {
+    let (io, address) = mixed().await;
+    let rooms = Some(json!({ "general": 0 }));
+    let client = Client::back(address, Memory { rooms, ..Memory::default() }).await;
+    let memory = client.cut(&io).await;
+    io.namespace("/").unwrap().emit("own", &1).unwrap();
+    let mut client = Client::back(address, memory).await;
+    assert!(client.recovered);
+    assert_eq!(client.event().await[..2], [json!("own"), json!(1)]);
+
+    let memory = client.cut(&io).await;
+    until("the session was given up", || io.namespace("/").unwrap().members().is_empty()).await;
+    assert!(!Client::back(address, memory).await.recovered);
+}
+
+#[tokio::test]
+async fn nothing_is_sent_behind_an_event_that_did_not_fit() {
+    let io = SocketIo::builder()
+        .settings(calm())
+        .outbox_bytes_max(8 * 1024)
+        .recovery(Recovery::in_memory())
+        .namespace("/", in_a_room())
+        .build();
+    let address = start(Router::new().nest_service("/socket.io", io.router())).await;
+    let mut client = Client::new(address).await;
+    // All in one turn: the connection can take nothing in between.
+    let send = |number: usize, kib: usize| {
+        io.to("tea").emit_args("e", &Args::one(&number).unwrap().json(&"x".repeat(kib * 1024)).unwrap());
+    };
+    send(1, 4);
+    send(2, 3);
+    send(3, 6);
+    send(4, 0);
+    let mut seen = Vec::new();
+    loop {
+        match client.ws.next().await {
+            Got::Text(text) if text.starts_with("42") => {
+                let mut args: Vec<Value> = serde_json::from_str(&text[2..]).unwrap();
+                client.offset = args.pop().map(|token| token.as_str().unwrap().to_owned());
+                seen.push(args[1].as_u64().unwrap());
+            }
+            Got::Closed => break,
+            _ => {}
+        }
+    }
+    let mut client = Client::back(address, client.memory()).await;
+    assert!(client.recovered);
+    while seen.len() < 4 {
+        seen.push(client.event().await[1].as_u64().unwrap());
+    }
+    assert_eq!(seen, [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn a_connection_that_was_cut_while_its_handler_ran_takes_no_session_from_the_next_one() {
+    let go_on = Arc::new(tokio::sync::Notify::new());
+    let asked = Arc::new(Mutex::new(0));
+    let namespace = Namespace::new().on_connect({
+        let (go_on, asked) = (go_on.clone(), asked.clone());
+        move |socket: Socket, _: Auth| {
+            let number = {
+                let mut asked = asked.lock().unwrap();
+                *asked += 1;
+                *asked
+            };
+            let go_on = go_on.clone();
+            async move {
+                socket.join("tea");
+                if number == 2 {
+                    go_on.notified().await;
+                }
+                Ok::<_, Refusal>(())
+            }
+        }
+    });
+    let (io, address) = serving(Recovery::in_memory(), namespace).await;
+    let memory = Client::new(address).await.cut(&io).await;
+    let slow = Client::ask(address, &memory).await;
+    until("the slow one is asked", || *asked.lock().unwrap() == 2).await;
+    let mut living = Client::back(address, memory).await;
+    assert!(living.recovered);
+    go_on.notify_one();
+    io.to("tea").emit("e", "still here").unwrap();
+    assert_eq!(living.event().await, ["e", "still here"]);
+    drop(slow);
+    until("the slow one is gone", || io.connections() == 1).await;
+    io.to("tea").emit("e", "still here").unwrap();
+    assert_eq!(living.event().await, ["e", "still here"]);
+}
+
+#[tokio::test]
+async fn a_session_ends_by_any_socket_that_it_had_also_while_its_client_is_away() {
+    let first: Arc<Mutex<Option<Socket>>> = Arc::default();
+    let namespace = Namespace::new().on_connect({
+        let first = first.clone();
+        move |socket: Socket, _: Auth| {
+            first.lock().unwrap().get_or_insert(socket);
+            async { Ok::<_, Refusal>(()) }
+        }
+    });
+    let (io, address) = serving(Recovery::in_memory(), namespace).await;
+    let memory = Client::new(address).await.cut(&io).await;
+    let mut client = Client::back(address, memory).await;
+    assert!(client.recovered);
+    // The old one, over whose connection nobody is reached any more.
+    let socket = first.lock().unwrap().take().unwrap();
+    socket.emit("bye", "banned").unwrap();
+    socket.disconnect();
+    assert_eq!(client.event().await, ["bye", "banned"], "with its token");
+    assert_eq!(client.ws.text().await, "41");
+    let memory = client.cut(&io).await;
+    let client = Client::back(address, memory).await;
+    assert!(!client.recovered);
+    let socket = first.lock().unwrap().take().unwrap();
+    let memory = client.cut(&io).await;
+    socket.disconnect();
+    assert!(!Client::back(address, memory).await.recovered);
+}
+
+#[tokio::test]
+async fn an_answer_waits_for_what_was_sent_to_others_before_it() {
+    let store = Arc::new(Slow::default());
+    let recovery = Recovery::in_log(store.clone()).await.unwrap();
+    let namespace = in_a_room().on("tell", |socket: Socket, mut event: Event| async move {
+        socket.broadcast().emit("told", &1).unwrap();
+        event.ack.take().unwrap().send("done").unwrap();
+    });
+    let (_io, address) = serving(recovery, namespace).await;
+    let (mut ada, mut bob) = (Client::new(address).await, Client::new(address).await);
+    store.holds.store(true, Ordering::SeqCst);
+    bob.ws.send(r#"420["tell"]"#).await;
+    until("it is about to be stored", || store.waiting.load(Ordering::SeqCst)).await;
+    let early = tokio::time::timeout(Duration::from_millis(200), bob.ws.next()).await;
+    assert!(early.is_err(), "{early:?}");
+    store.holds.store(false, Ordering::SeqCst);
+    store.go_on.notify_waiters();
+    assert_eq!(bob.ws.next().await, Got::Text(r#"430["done"]"#.to_owned()));
+    assert_eq!(ada.event().await[0], "told");
 }

@@ -74,4 +74,5 @@ pub fn namespace(chat: Chat, settings: ChatSettings) -> Namespace {
             let service = of_events.clone();
             async move { service.handle(socket, event).await }
         })
+        .sources_only()
 }

@@ -59,7 +59,7 @@ impl Service {
             Spoken::Full { rooms } => (Protocol::Full, rooms),
         };
         let (known, Read { mut rooms, sum }) =
-            match socket.resumption().map(|before| resumed(before, &identity)) {
+            match socket.resumption().map(|before| resumed(&before, &identity)) {
                 Some(None) => return Ok(Accept::stranger()),
                 Some(Some((base, read))) if base.protocol == protocol => (Some(base), read),
                 Some(Some(_)) if socket.recovered() => return Ok(Accept::afresh()),

@@ -156,6 +156,9 @@ impl Broadcast {
     }
 
     fn send_as(&self, frame: &Frame, delivery: Delivery) {
+        if delivery != Delivery::Volatile {
+            self.namespace.take_own();
+        }
         for session in self.sessions() {
             self.namespace.handlers().outgoing(session.id, frame);
             // Who is too full is closed, and who is gone meanwhile is not missed.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::time::Instant;
 
-use super::arrival::{Again, Arrival, Entered};
+use super::arrival::{Arrival, Entered, NotIn};
 use super::event::{Accept, Ack, Auth, DisconnectReason, Event, Refusal};
 use super::frame::Frame;
 use super::id::SocketId;
@@ -256,16 +256,23 @@ impl Connection {
                 }
                 self.joined.push(socket);
             }
-            Err(Again { before, arrival }) => {
+            Err(NotIn::Again { before, arrival }) => {
                 self.detach(&before);
                 self.ask_to_let_in(*arrival);
+            }
+            Err(NotIn::TooLate(socket)) => {
+                self.detach(&socket);
+                self.outbox.handle.close(CloseReason::Closed);
             }
         }
     }
 
     fn part(&mut self, socket: &Socket, reason: DisconnectReason) {
         self.joined.retain(|joined| !joined.is(socket));
-        self.detach(socket);
+        // What is still to go out to it has its token, too.
+        self.tickets.retire(socket.id(), &self.sources);
+        socket.left();
+        self.sources.detach(socket.id());
         self.departed.push((socket.clone(), reason));
         if self.joined.is_empty() {
             self.connect_by.get_or_insert(Instant::now() + self.shared.limits.connect_timeout);

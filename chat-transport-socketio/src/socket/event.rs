@@ -184,7 +184,7 @@ impl Accept {
     }
 
     /// Says where the socket's sources begin. It comes back as [`Resumption::base`](crate::Resumption::base), also in another process with the same
-    /// key; so a session that has nothing but its sources (no rooms, data and events of its own) is recovered without any memory of it.
+    /// key; so in a namespace [of sources only](crate::Namespace::sources_only) a session is recovered without any memory of it.
     /// It is signed, not encrypted, and travels with each CONNECT. Where the session is recovered, it keeps the base that it had.
     #[must_use]
     pub fn base(mut self, base: impl Into<Vec<u8>>) -> Self {

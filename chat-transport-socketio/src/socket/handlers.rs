@@ -45,6 +45,7 @@ pub struct Namespace {
     any: Option<Box<EventHandler>>,
     outgoing: Vec<Box<OutgoingListener>>,
     disconnect: Option<Box<DisconnectHandler>>,
+    is_sources_only: bool,
 }
 
 impl Namespace {
@@ -135,7 +136,22 @@ impl Namespace {
         Fut: Future<Output = ()> + Send + 'static,
     {
         self.events.insert(name.into(), Box::new(move |socket, event| Box::pin(handler(socket, event))));
+        self.is_sources_only = false;
         self
+    }
+
+    /// Promises that its sockets are sent nothing but what their sources give, and have neither rooms nor data: then a session with a
+    /// [base](crate::Accept::base) is recovered without any memory of it, also after a crash. Handlers that are added later take the promise back, and
+    /// so does the first event that is sent all the same.
+    #[must_use]
+    pub fn sources_only(mut self) -> Self {
+        self.is_sources_only = true;
+        self
+    }
+
+    /// Whether it has not promised to be of sources only.
+    pub(crate) fn has_own(&self) -> bool {
+        !self.is_sources_only
     }
 
     /// Handles the events of that name by their first argument, as a `T`; one that is absent is read as `null`, and further ones are ignored.

@@ -1,7 +1,7 @@
 //! A namespace in service: its sockets and its rooms. What its handlers are: `handlers.rs`.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use super::asking::IDS;
@@ -13,7 +13,7 @@ use super::recovery::pid::Pid;
 use super::recovery::record::Kept;
 use super::recovery::suspended::Suspended;
 use super::recovery::{Lineage, Recovery};
-use super::session::{Session, Unlinked};
+use super::session::{Session, State, Unlinked};
 use super::socket::Socket;
 
 /// A namespace in service.
@@ -25,6 +25,7 @@ pub(crate) struct Served {
     next_ack: AtomicU64,
     /// Who has to know when it is gone.
     made_by: Weak<Dynamic>,
+    has_own: AtomicBool,
 }
 
 #[derive(Default)]
@@ -39,6 +40,7 @@ impl Served {
     pub(crate) fn new(name: &str, handlers: Namespace, suspended: Option<Arc<Suspended>>) -> Self {
         Self {
             name: name.into(),
+            has_own: AtomicBool::new(handlers.has_own()),
             handlers,
             suspended,
             members: Mutex::default(),
@@ -64,28 +66,30 @@ impl Served {
     }
 
     /// The session that a client comes back to, with everything that it may have missed; or else what is left of it.
-    pub(crate) fn session_of(
-        self: &Arc<Self>,
-        pid: &Pid,
-        own: u64,
-    ) -> Result<Arc<Session>, Option<Arc<Session>>> {
-        let mut members = self.lock();
+    pub(crate) fn session_of(&self, pid: &Pid, own: u64) -> Result<Arc<Session>, Option<Arc<Session>>> {
+        let members = self.lock();
         if let Some(session) = members.sessions.get(&pid.sid) {
             let session = session.clone();
             drop(members);
             return if session.covers(own) { Ok(session) } else { Err(Some(session)) };
         }
-        let Some(suspended) = self.suspended.as_ref().filter(|_| pid.base.is_some() && own == 0) else {
-            return Err(None);
-        };
-        // It had nothing but what its sources have, which they find again wherever they are.
-        let session = Arc::new(Session::new(pid.sid, pid.lineage, Some(suspended.clone())));
-        members.sessions.insert(pid.sid, session.clone());
         drop(members);
-        if let Some(number) = session.wait(true, self) {
-            suspended.watch(&session, number);
+        let is_promised = pid.is_sources_only && own == 0 && !self.has_own();
+        let Some(suspended) = self.suspended.as_ref().filter(|_| is_promised) else { return Err(None) };
+        // It had nothing but what its sources have, which they find again wherever they are. It is there for others when it is let in.
+        Ok(Arc::new(Session::new(pid.sid, pid.lineage, Some(suspended.clone()))))
+    }
+
+    /// Whether sessions may have rooms, data or events of an application's own. Until then, what their sources have is all there is.
+    pub(crate) fn has_own(&self) -> bool {
+        self.has_own.load(Ordering::Acquire)
+    }
+
+    /// Something of the application's own goes to sessions from now on.
+    pub(crate) fn take_own(&self) {
+        if !self.has_own() {
+            self.has_own.store(true, Ordering::Release);
         }
-        Ok(session)
     }
 
     /// Has a session back that an earlier process has left.
@@ -101,7 +105,7 @@ impl Served {
             }
             members.sessions.insert(sid, session.clone());
         }
-        if let Some(number) = session.wait(false, self) {
+        if let Some(number) = session.wait(self) {
             suspended.watch(&session, number);
         }
     }
@@ -134,8 +138,11 @@ impl Served {
         IDS + self.next_ack.fetch_add(1, Ordering::Relaxed) % IDS
     }
 
-    pub(crate) fn enter(&self, session: &Arc<Session>) {
-        self.lock().sessions.insert(session.id, session.clone());
+    /// False: another session has that id.
+    pub(crate) fn enter(&self, session: &Arc<Session>) -> bool {
+        let mut members = self.lock();
+        let entered = members.sessions.entry(session.id).or_insert_with(|| session.clone());
+        Arc::ptr_eq(entered, session)
     }
 
     pub(crate) fn join(&self, session: &Arc<Session>, room: &str) {
@@ -149,6 +156,7 @@ impl Served {
             if !rooms.insert(name.clone()) {
                 return;
             }
+            self.take_own();
             session.write_room(&mut state, &self.name, name.clone(), true);
             members.rooms.entry(name).or_default().insert(session.id, session.clone());
         }
@@ -173,7 +181,8 @@ impl Served {
     pub(crate) fn unlink(self: &Arc<Self>, socket: &Socket) {
         match socket.session().unlink(socket) {
             Unlinked::NotMine => {}
-            Unlinked::Useless => drop(self.end(socket.session())),
+            // Unless somebody has come back to it in between.
+            Unlinked::Useless => drop(self.end_if(socket.session(), State::is_abandoned)),
             Unlinked::Suspended(number) => {
                 if let Some(suspended) = &self.suspended {
                     suspended.watch(socket.session(), number);
@@ -184,11 +193,16 @@ impl Served {
 
     /// Takes the session out of everything, for good. Answers the connection that had it.
     pub(crate) fn end(&self, session: &Session) -> Option<Socket> {
+        self.end_if(session, |_| true)
+    }
+
+    /// The same, if it `is_due` still: asked under the locks, so that nobody can come back to it meanwhile.
+    pub(crate) fn end_if(&self, session: &Session, is_due: impl FnOnce(&State) -> bool) -> Option<Socket> {
         let mut members = self.lock();
+        let (rooms, socket) = session.end_if(is_due)?;
         if members.sessions.get(&session.id).is_some_and(|known| std::ptr::eq(&**known, session)) {
             members.sessions.remove(&session.id);
         }
-        let (rooms, socket) = session.end();
         for room in &rooms {
             members.leave(session.id, room);
         }

@@ -129,6 +129,12 @@ impl Outbox {
         self.put(self.lock(), item, |waiting, item| waiting.items.push_back(item))
     }
 
+    /// Puts a packet at the end that may be about any change so far, whosever.
+    pub(crate) fn answer(&self, owner: SocketId, frame: Frame, sort: Sort) -> Result<(), Full> {
+        let change = self.journal.as_ref().map_or(0, |journal| journal.last());
+        self.push(owner, frame, sort, change)
+    }
+
     /// Keeps a packet of `owner` until that is let in. False: nothing was done, since it `is_in` by now, which is asked under the lock.
     pub(crate) fn hold(
         &self,

@@ -42,11 +42,14 @@ pub(crate) struct State {
     /// JSON.
     data: Option<Arc<str>>,
     backlog: Backlog,
-    /// Its `pid` says where its sources began: without rooms, data and events of its own it needs no memory of this process.
-    has_base: bool,
+    /// Its `pid` promises that it has nothing but its sources: without rooms, data and events of its own it needs no memory of this process.
+    is_sources_only: bool,
     /// The journal knows of it.
     is_written: bool,
     link: Option<Link>,
+    /// The attempts of its client to come back, and which of them was let in last.
+    arrivals: u64,
+    arrival: u64,
     /// Which suspension it is in, and what it counts for; none while it has a link.
     suspension: Option<Suspension>,
 }
@@ -56,6 +59,8 @@ struct Link {
     socket: Socket,
     /// Its CONNECT is not answered yet.
     is_connecting: bool,
+    /// An event did not fit, so nothing behind it may be sent either: the client comes back for it.
+    is_behind: bool,
 }
 
 struct Suspension {
@@ -87,9 +92,14 @@ pub(crate) enum Unlinked {
     Useless,
 }
 
-/// The session has ended meanwhile, or does not have what the client needs any more.
+/// Why a client does not get its session back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unrecoverable;
+pub(crate) enum NotLetIn {
+    /// It has ended meanwhile, or does not have what the client needs any more.
+    Unrecoverable,
+    /// The client has come back to it over another connection since.
+    Overtaken,
+}
 
 impl Session {
     /// `suspended`: where it counts when its client is away; none if it is not to be recovered.
@@ -98,9 +108,11 @@ impl Session {
             rooms: Some(HashSet::new()),
             data: None,
             backlog: Backlog::default(),
-            has_base: false,
+            is_sources_only: false,
             is_written: false,
             link: None,
+            arrivals: 0,
+            arrival: 0,
             suspension: None,
         };
         Self { id, lineage, suspended, written: AtomicU64::new(0), state: Mutex::new(state) }
@@ -115,6 +127,13 @@ impl Session {
     pub(crate) fn socket(&self) -> Option<Socket> {
         let state = self.lock();
         state.link.as_ref().filter(|link| !link.is_connecting).map(|link| link.socket.clone())
+    }
+
+    /// The number of another attempt of its client to come back.
+    pub(crate) fn next_arrival(&self) -> u64 {
+        let mut state = self.lock();
+        state.arrivals += 1;
+        state.arrivals
     }
 
     /// Whether a client that has the numbered events up to `own` can be given all the others.
@@ -166,7 +185,7 @@ impl Session {
         frame: Frame,
         delivery: Delivery,
     ) -> Result<(), EmitError> {
-        let link = state.link.as_ref().filter(|link| !link.socket.is_cut());
+        let link = state.link.as_ref().filter(|link| !link.is_behind && !link.socket.is_cut());
         let link = link.map(|link| (link.socket.clone(), link.is_connecting));
         match (link, delivery) {
             (None, Delivery::Volatile) => return Ok(()),
@@ -181,14 +200,18 @@ impl Session {
                 return Ok(());
             }
             (Some((socket, true)), _) => {
-                socket.outbox().hold(self.id, frame, Sort::Event(None), || false)?;
+                let held = socket.outbox().hold(self.id, frame, Sort::Event(None), || false);
+                if held.is_err() && delivery == Delivery::Forced {
+                    state.fall_behind();
+                }
+                held?;
                 return Ok(());
             }
             (None, _) if self.suspended.is_none() => return Err(EmitError::Closed),
             (Some((socket, false)), _) if self.suspended.is_none() => {
                 let pushed = socket.outbox().push(self.id, frame, Sort::Event(None), 0);
                 if pushed == Err(Full) && delivery == Delivery::Forced {
-                    socket.overflow();
+                    state.fall_behind();
                 }
                 return Ok(pushed?);
             }
@@ -204,7 +227,7 @@ impl Session {
                     let change = pen.as_ref().map_or(0, Pen::next);
                     match socket.outbox().push(self.id, frame.clone(), Sort::Event(Some(number)), change) {
                         Err(Full) if delivery == Delivery::Sure => return Err(EmitError::Full),
-                        Err(Full) => socket.overflow(),
+                        Err(Full) => state.fall_behind(),
                         Ok(()) => {}
                     }
                 }
@@ -232,7 +255,7 @@ impl Session {
 
     /// The session has something of its own now, which its `pid` does not tell: an event without arguments says so, in its token.
     fn touched(&self, state: &mut State, namespace: &Arc<str>) {
-        let is_first = state.has_base && state.backlog.last() == 0;
+        let is_first = state.is_sources_only && state.backlog.last() == 0;
         if is_first && state.link.as_ref().is_some_and(|link| !link.is_connecting) {
             let frame = Frame::event(namespace, POSITION, &Args::new());
             // If its outbox is full it is closed, and what was not told cannot be acted upon.
@@ -249,7 +272,7 @@ impl Session {
 
     /// Links a new session to the connection it is for. Its events are held until it is let in.
     pub(crate) fn begin(&self, socket: &Socket) {
-        self.lock().link = Some(Link { socket: socket.clone(), is_connecting: true });
+        self.lock().link = Some(Link { socket: socket.clone(), is_connecting: true, is_behind: false });
     }
 
     /// Lets `socket` in: `answer` goes out, behind it the numbered events after `own`, and what was sent to the socket meanwhile. The connection
@@ -259,15 +282,20 @@ impl Session {
         socket: &Socket,
         answer: Frame,
         own: u64,
-        has_base: bool,
-    ) -> Result<Option<Socket>, Unrecoverable> {
+        is_sources_only: bool,
+        arrival: u64,
+    ) -> Result<Option<Socket>, NotLetIn> {
         let mut state = self.lock();
-        if state.rooms.is_none() || !state.backlog.reaches_back_to(own) {
-            return Err(Unrecoverable);
+        if arrival < state.arrival {
+            return Err(NotLetIn::Overtaken);
         }
-        let link = Link { socket: socket.clone(), is_connecting: false };
+        if state.rooms.is_none() || !state.backlog.reaches_back_to(own) {
+            return Err(NotLetIn::Unrecoverable);
+        }
+        state.arrival = arrival;
+        let link = Link { socket: socket.clone(), is_connecting: false, is_behind: false };
         let before = state.link.replace(link).map(|link| link.socket).filter(|before| !before.is(socket));
-        state.has_base = has_base;
+        state.is_sources_only = is_sources_only;
         if let (Some(suspension), Some(suspended)) = (state.suspension.take(), &self.suspended) {
             suspended.remove(suspension.bytes);
         }
@@ -277,7 +305,7 @@ impl Session {
         let journal = self.journal().cloned();
         let mut pen = journal.as_ref().map(|journal| journal.pen());
         if let Some(pen) = &mut pen
-            && !has_base
+            && !is_sources_only
         {
             // From now on, that the journal does not know a session means that it is over.
             self.begin_with(pen, &mut state, namespace);
@@ -307,7 +335,9 @@ impl Session {
             && state.data.is_none()
             && state.rooms.as_ref().is_none_or(HashSet::is_empty);
         match &self.suspended {
-            Some(suspended) if was_let_in && !(state.has_base && is_empty) => {
+            Some(suspended)
+                if was_let_in && !(state.is_sources_only && is_empty && !socket.served().has_own()) =>
+            {
                 let number = self.suspend(&mut state, suspended, socket.served());
                 self.settle(state);
                 Unlinked::Suspended(number)
@@ -317,9 +347,8 @@ impl Session {
     }
 
     /// Waits for its client from the start: it is from an earlier process.
-    pub(crate) fn wait(&self, has_base: bool, namespace: &Arc<Served>) -> Option<u64> {
+    pub(crate) fn wait(&self, namespace: &Arc<Served>) -> Option<u64> {
         let mut state = self.lock();
-        state.has_base = has_base;
         Some(self.suspend(&mut state, self.suspended.as_ref()?, namespace))
     }
 
@@ -334,18 +363,19 @@ impl Session {
     /// Its namespace, if it still is in that suspension.
     pub(crate) fn suspended_in(&self, number: u64) -> Option<Arc<Served>> {
         let state = self.lock();
-        let suspension = state.suspension.as_ref().filter(|suspension| suspension.number == number)?;
+        let suspension = state.suspension.as_ref().filter(|_| state.is_suspended(number))?;
         Some(suspension.namespace.clone())
     }
 
-    /// Whether `socket` has it.
-    pub(crate) fn is_of(&self, socket: &Socket) -> bool {
-        self.lock().link.as_ref().is_some_and(|link| link.socket.is(socket))
-    }
-
-    /// It is over: its rooms and the connection that it had, to be left.
-    pub(crate) fn end(&self) -> (HashSet<Arc<str>>, Option<Socket>) {
+    /// It is over, if that `is_due` still: its rooms and the connection that it had, to be left.
+    pub(crate) fn end_if(
+        &self,
+        is_due: impl FnOnce(&State) -> bool,
+    ) -> Option<(HashSet<Arc<str>>, Option<Socket>)> {
         let mut state = self.lock();
+        if !is_due(&state) {
+            return None;
+        }
         if let Some(journal) = self.journal()
             && std::mem::take(&mut state.is_written)
         {
@@ -357,17 +387,19 @@ impl Session {
         if let (Some(suspension), Some(suspended)) = (state.suspension.take(), &self.suspended) {
             suspended.remove(suspension.bytes);
         }
-        (rooms, state.link.take().map(|link| link.socket))
+        Some((rooms, state.link.take().map(|link| link.socket)))
     }
 
     /// Counts what a suspended session takes now, and gives up others if all of them take too much.
     fn settle(&self, mut state: MutexGuard<'_, State>) {
+        let (Some(_), Some(suspended)) = (&state.suspension, &self.suspended) else { return };
         let bytes = state.bytes();
-        let (Some(suspension), Some(suspended)) = (&mut state.suspension, &self.suspended) else { return };
-        let before = std::mem::replace(&mut suspension.bytes, bytes);
+        if let Some(suspension) = &mut state.suspension {
+            // Under the lock, so that nobody takes away what was not added yet.
+            suspended.add(bytes);
+            suspended.remove(std::mem::replace(&mut suspension.bytes, bytes));
+        }
         drop(state);
-        suspended.remove(before);
-        suspended.add(bytes);
         suspended.give_up_what_is_too_much();
     }
 
@@ -377,6 +409,29 @@ impl Session {
 }
 
 impl State {
+    /// Whether it still is in that suspension.
+    pub(crate) fn is_suspended(&self, number: u64) -> bool {
+        self.suspension.as_ref().is_some_and(|suspension| suspension.number == number)
+    }
+
+    /// Whether `socket` has it.
+    pub(crate) fn is_of(&self, socket: &Socket) -> bool {
+        self.link.as_ref().is_some_and(|link| link.socket.is(socket))
+    }
+
+    /// Whether nobody has it, and nobody waits for anybody to have it.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.link.is_none() && self.suspension.is_none()
+    }
+
+    /// An event does not fit: the connection is closed, and nothing is sent over it behind the gap.
+    fn fall_behind(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.is_behind = true;
+            link.socket.overflow();
+        }
+    }
+
     fn bytes(&self) -> usize {
         let rooms: usize = self.rooms.iter().flatten().map(|room| ROOM_BYTES + room.len()).sum();
         SESSION_BYTES + rooms + self.data.as_ref().map_or(0, |data| data.len()) + self.backlog.bytes()

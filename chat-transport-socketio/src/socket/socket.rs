@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use super::args::Args;
 use super::asking::{AskError, Asked, IDS};
 use super::broadcast::Broadcast;
-use super::event::{Answer, DisconnectReason};
+use super::event::Answer;
 use super::frame::Frame;
 use super::id::SocketId;
 use super::namespace::Served;
@@ -41,7 +41,6 @@ struct Inner {
     outbox: Arc<Outbox>,
     /// Its client comes back to the session that it had.
     is_back: bool,
-    resumption: Option<Resumption>,
     stage: AtomicU8,
     next_ack: AtomicU64,
     own: Mutex<Own>,
@@ -52,6 +51,8 @@ struct Inner {
 struct Own {
     asked: HashMap<u64, Asked>,
     state: Vec<Arc<dyn Any + Send + Sync>>,
+    /// What is known of the connection before, until the client is let in.
+    resumption: Option<Arc<Resumption>>,
     /// What a handler did before a client that is back was let in: until then the session belongs to the connection before.
     ahead: Vec<Change>,
 }
@@ -100,17 +101,16 @@ impl Socket {
         namespace: Arc<Served>,
         outbox: Arc<Outbox>,
         is_back: bool,
-        resumption: Option<Resumption>,
+        resumption: Option<Arc<Resumption>>,
     ) -> Self {
         let inner = Inner {
             session,
             namespace,
             outbox,
             is_back,
-            resumption,
             stage: AtomicU8::new(CONNECTING),
             next_ack: AtomicU64::new(0),
-            own: Mutex::default(),
+            own: Mutex::new(Own { resumption, ..Own::default() }),
         };
         let socket = Self { inner: Arc::new(inner) };
         if !is_back {
@@ -136,10 +136,10 @@ impl Socket {
         self.session().lineage
     }
 
-    /// What is known of the client's connection before this one. It is there also when the session was not recovered, as long as the client has
-    /// shown a `pid` that is from here: its sources can go on from it.
-    pub fn resumption(&self) -> Option<&Resumption> {
-        self.inner.resumption.as_ref()
+    /// What is known of the client's connection before this one, for the connect handler: it is gone once the client is let in. It is there also
+    /// when the session is not recovered, as long as the client has shown a `pid` that is from here: its sources can go on from it.
+    pub fn resumption(&self) -> Option<Arc<Resumption>> {
+        self.own().resumption.clone()
     }
 
     /// The name of its namespace.
@@ -177,6 +177,7 @@ impl Socket {
         if self.holds(&frame, Sort::Event(None))? {
             return Ok(());
         }
+        self.served().take_own();
         self.session().emit(&self.served().name, frame, Delivery::Sure)
     }
 
@@ -265,7 +266,9 @@ impl Socket {
     /// for other namespaces. A connect handler refuses instead: before the socket is let in, nothing happens here. Nor does it if the client is
     /// away: [`SocketIo::to`](crate::SocketIo::to) its id reaches the session whatever became of this connection.
     pub fn disconnect(&self) {
-        self.thrown_out(DisconnectReason::Server);
+        if self.stage() != CONNECTING {
+            self.served().throw_out(self.session());
+        }
     }
 
     /// Closes the whole connection, with what is due handed out first. The official clients come back by themselves, unless
@@ -338,9 +341,9 @@ impl Socket {
         let _asked = self.own().asked.remove(&id);
     }
 
-    /// Sends a packet behind every change of the session so far.
+    /// Sends a packet behind every change of every session so far: it may be about any of them.
     pub(crate) fn answer(&self, frame: Frame, sort: Sort) -> Result<(), Full> {
-        self.inner.outbox.push(self.id(), frame, sort, self.session().written())
+        self.inner.outbox.answer(self.id(), frame, sort)
     }
 
     /// Holds a packet back if the socket is not let in yet.
@@ -367,7 +370,10 @@ impl Socket {
         match change {
             Change::Join(room) => self.inner.namespace.join(self.session(), &room),
             Change::Leave(room) => self.inner.namespace.leave(self.session(), &room),
-            Change::Data(data) => self.session().set_data(&self.served().name, data),
+            Change::Data(data) => {
+                self.served().take_own();
+                self.session().set_data(&self.served().name, data);
+            }
         }
     }
 

@@ -13,6 +13,8 @@ pub(crate) struct Tickets(Box<[Ticket]>);
 struct Ticket {
     owner: SocketId,
     tokens: Tokens,
+    /// Where its sources were when it left.
+    retired: Option<Vec<u8>>,
     /// The last numbered event before the ping that is on its way.
     pinged: Option<u64>,
     /// The last numbered event before the ping that was answered last.
@@ -23,7 +25,15 @@ impl Tickets {
     /// For a client that has the numbered events up to `own`.
     pub(crate) fn add(&mut self, owner: SocketId, own: u64) {
         let mut tickets = std::mem::take(&mut self.0).into_vec();
-        tickets.push(Ticket { owner, tokens: Tokens::new(owner, own), pinged: None, ponged: own });
+        // A session that comes back over the connection that it has left.
+        tickets.retain(|ticket| ticket.owner != owner);
+        tickets.push(Ticket {
+            owner,
+            tokens: Tokens::new(owner, own),
+            retired: None,
+            pinged: None,
+            ponged: own,
+        });
         self.0 = tickets.into_boxed_slice();
     }
 
@@ -31,6 +41,15 @@ impl Tickets {
         let mut tickets = std::mem::take(&mut self.0).into_vec();
         tickets.retain(|ticket| ticket.owner != owner);
         self.0 = tickets.into_boxed_slice();
+    }
+
+    /// The socket leaves, and its sources with it; what was sent to it before still goes out.
+    pub(crate) fn retire(&mut self, owner: SocketId, sources: &Sources) {
+        if let Some(ticket) = self.0.iter_mut().find(|ticket| ticket.owner == owner) {
+            let mut place = Vec::new();
+            sources.place(owner, &mut place);
+            ticket.retired = Some(place);
+        }
     }
 
     pub(crate) fn of(&self, owner: SocketId) -> Option<&Tokens> {
@@ -52,7 +71,12 @@ impl Tickets {
         if let Some(number) = number {
             ticket.tokens.advance(number);
         }
-        ticket.tokens.token(|place| sources.place(owner, place), |token| frame.write(writer, Some(token)));
+        let Ticket { tokens, retired, .. } = ticket;
+        let place = |place: &mut Vec<u8>| match retired {
+            Some(retired) => place.extend_from_slice(retired),
+            None => sources.place(owner, place),
+        };
+        tokens.token(place, |token| frame.write(writer, Some(token)));
     }
 
     /// A ping follows what was written so far.

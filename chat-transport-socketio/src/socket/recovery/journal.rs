@@ -80,6 +80,11 @@ impl Journal {
         Pen { journal: self, state: self.lock() }
     }
 
+    /// The number of the change that was queued last.
+    pub(crate) fn last(&self) -> u64 {
+        self.lock().last
+    }
+
     /// Whether change number `change` is stored.
     pub(crate) fn is_durable(&self, change: u64) -> bool {
         change <= self.durable.load(Ordering::Acquire)

@@ -45,6 +45,8 @@ pub(crate) struct Pid {
     pub(crate) sid: SocketId,
     /// What the connect handler gave; `None` if the session has nothing that outlives this process.
     pub(crate) base: Option<Vec<u8>>,
+    /// The session never gets anything but what its sources give.
+    pub(crate) is_sources_only: bool,
 }
 
 impl Pid {
@@ -55,7 +57,11 @@ impl Pid {
         bytes.push(VERSION);
         bytes.extend_from_slice(&self.lineage.0);
         bytes.extend_from_slice(&self.sid.bytes());
-        bytes.push(u8::from(self.base.is_some()));
+        bytes.push(match (self.base.is_some(), self.is_sources_only) {
+            (false, _) => 0,
+            (true, false) => 1,
+            (true, true) => 2,
+        });
         bytes.extend_from_slice(base);
         sealed(bytes, key, namespace)
     }
@@ -72,8 +78,9 @@ impl Pid {
         let [VERSION] = take_bytes(&mut said)? else { return None };
         let lineage = Lineage(take_bytes(&mut said)?);
         let sid = SocketId::from_bytes(take_bytes(&mut said)?);
-        let [has_base] = take_bytes(&mut said)?;
-        Some(Self { lineage, sid, base: (has_base == 1).then(|| said.to_vec()) })
+        let [what] = take_bytes(&mut said)?;
+        let base = (what != 0).then(|| said.to_vec());
+        Some(Self { lineage, sid, base, is_sources_only: what == 2 })
     }
 }
 
@@ -101,7 +108,8 @@ mod tests {
     const KEY: [u8; 32] = [7; 32];
 
     fn pid(base: Option<Vec<u8>>) -> Pid {
-        Pid { lineage: Lineage([1; 16]), sid: SocketId::from_bytes([2; 16]), base }
+        let is_sources_only = base.as_ref().is_some_and(|base| base.len() % 2 == 0);
+        Pid { lineage: Lineage([1; 16]), sid: SocketId::from_bytes([2; 16]), base, is_sources_only }
     }
 
     proptest! {

@@ -112,7 +112,7 @@ impl Away {
     fn give_up(&self) {
         let Some(session) = self.session.upgrade() else { return };
         if let Some(namespace) = session.suspended_in(self.number) {
-            drop(namespace.end(&session));
+            drop(namespace.end_if(&session, |state| state.is_suspended(self.number)));
         }
     }
 }

@@ -6,21 +6,33 @@ use super::{CONNECTED, GONE, Socket};
 use crate::socket::event::DisconnectReason;
 use crate::socket::frame::Frame;
 use crate::socket::outbox::{Sort, Wish};
-use crate::socket::session::Unrecoverable;
+use crate::socket::session::NotLetIn;
 
 impl Socket {
     /// Lets it in: `answer` goes out, behind it the numbered events after `own`, and then what was sent before. Another connection that had the
     /// session is thrown out.
-    pub(crate) fn let_in(&self, answer: Frame, own: u64, has_base: bool) -> Result<(), Unrecoverable> {
-        if !self.inner.is_back {
-            self.inner.namespace.enter(self.session());
+    /// `arrival`: which one it is of the client's attempts to come back.
+    pub(crate) fn let_in(
+        &self,
+        answer: Frame,
+        own: u64,
+        is_sources_only: bool,
+        arrival: u64,
+    ) -> Result<(), NotLetIn> {
+        if !self.inner.namespace.enter(self.session()) {
+            // Somebody else has come back to it by the same pid, and has made it anew.
+            return Err(NotLetIn::Overtaken);
         }
-        let before = self.session().let_in(self, answer, own, has_base)?;
+        let before = self.session().let_in(self, answer, own, is_sources_only, arrival)?;
         if let Some(before) = before {
             before.thrown_out(DisconnectReason::TakenOver);
             before.close_connection();
         }
-        let ahead = std::mem::take(&mut self.own().ahead);
+        let ahead = {
+            let mut own = self.own();
+            own.resumption = None;
+            std::mem::take(&mut own.ahead)
+        };
         ahead.into_iter().for_each(|change| self.make(change));
         Ok(())
     }
@@ -44,9 +56,7 @@ impl Socket {
     /// It has left: its session is over, if it still has it.
     pub(crate) fn left(&self) {
         self.gone();
-        if self.session().is_of(self) {
-            drop(self.inner.namespace.end(self.session()));
-        }
+        drop(self.inner.namespace.end_if(self.session(), |state| state.is_of(self)));
     }
 
     /// Its connection is over, and its client may be back.
