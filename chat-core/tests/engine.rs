@@ -287,3 +287,24 @@ async fn a_shutdown_finishes_what_was_begun_and_refuses_every_change_after_it() 
     }
     assert_eq!(store.bounds(&[room]).await.unwrap(), [after]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_post_that_was_stored_but_not_announced_before_a_crash_is_seen_once_and_a_retry_finds_it() {
+    let store = MemoryStore::new();
+    let faults = Faults::new(1, FaultRates { unconfirmed: 1.0, ..FaultRates::NONE });
+    let crashing = Chat::builder(faults.wrap(Backends::from_store(store.clone()))).start().await.unwrap();
+    let living = Chat::builder(Backends::from_store(store.clone())).start().await.unwrap();
+    let reader = living.reader(user("bob"));
+    reader.join(&room(), Since::Start).await.unwrap();
+    let head = async || living.bounds(&room()).await.unwrap().head.offset().get();
+    while head().await == 0 {
+        // An answer that does not come: it may be stored, and nobody has announced it.
+        assert!(crashing.post(&room(), draft("ada", "k1", "1")).await.is_err());
+    }
+    drop(crashing);
+    assert_eq!(read(&reader, 1).await, [1]);
+    let again = living.post(&room(), draft("ada", "k1", "1")).await.unwrap();
+    assert_eq!((again.duplicate, again.bookmark.offset().get()), (true, 1));
+    living.post(&room(), draft("ada", "k2", "2")).await.unwrap();
+    assert_eq!(read(&reader, 1).await, [2]);
+}
