@@ -94,6 +94,14 @@ fn rooms() -> Namespace {
             room.emit_args(&text(&event, 2), &Args::rest_of(&event, 3));
             done(event);
         })
+        .on("to-me-and-close", |socket: Socket, event: Event| async move {
+            // Beside the connection, so that it finds all of it at once.
+            tokio::spawn(async move {
+                let _ = socket.emit_args(&text(&event, 0), &Args::rest_of(&event, 1));
+                done(event);
+                socket.close_connection();
+            });
+        })
         .on("kick", |socket: Socket, event: Event| async move {
             tokio::spawn(async move {
                 tokio::time::sleep(Duration::from_millis(20)).await;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use chat_transport_socketio::engine::{CloseReason, Settings};
-use chat_transport_socketio::{DisconnectReason, Event, Namespace, Socket, SocketIo};
+use chat_transport_socketio::{Auth, DisconnectReason, Event, Namespace, Refusal, Socket, SocketIo};
 use futures_util::SinkExt;
 use support::{Polling, Ws, calm, connected, quick, request, soon, start, until};
 use tokio::sync::{Semaphore, mpsc};
@@ -232,6 +232,60 @@ async fn a_stopping_server_handles_what_was_received_and_answers_it() {
     }
     ws.closed().await;
     assert!(soon(stop).await.unwrap());
+}
+
+/// A polling client, its socket, and its server.
+async fn polling_with_socket(settings: Settings) -> (Polling, Socket, SocketIo) {
+    let (sockets, mut connecting) = mpsc::unbounded_channel();
+    let namespace = Namespace::new().on_connect(move |socket: Socket, _: Auth| {
+        sockets.send(socket).unwrap();
+        std::future::ready(Ok::<_, Refusal>(()))
+    });
+    let io = SocketIo::builder().settings(settings).namespace("/", namespace).build();
+    let address = start(Router::new().nest_service("/socket.io", io.router())).await;
+    let session = Polling::open(address, "/socket.io/").await;
+    session.post("40").await;
+    assert!(session.get().await.body.starts_with("40"));
+    (session, soon(connecting.recv()).await.unwrap(), io)
+}
+
+#[tokio::test]
+async fn a_polling_client_has_what_is_due_in_one_answer_and_the_close_in_the_next() {
+    for stops in [false, true] {
+        let (session, socket, io) = polling_with_socket(calm()).await;
+        socket.emit("e", &1).unwrap();
+        socket.emit("e", &2).unwrap();
+        let close = async {
+            if stops {
+                assert!(io.shutdown(Duration::from_secs(10)).await);
+            } else {
+                socket.close_connection();
+            }
+        };
+        let polling = async {
+            assert_eq!(session.get().await.body, "42[\"e\",1]\u{1e}42[\"e\",2]");
+            assert_eq!(session.get().await.body, "1");
+            assert_eq!(session.get().await.status, 400);
+        };
+        tokio::join!(close, polling);
+    }
+}
+
+#[tokio::test]
+async fn a_polling_client_that_does_not_come_for_the_close_is_given_up_at_the_close_timeout() {
+    let (session, socket, io) = polling_with_socket(calm().close_timeout(Duration::from_secs(1))).await;
+    socket.emit("e", &1).unwrap();
+    socket.close_connection();
+    assert_eq!(session.get().await.body, r#"42["e",1]"#);
+    until("it is gone", || io.connections() == 0).await;
+    assert_eq!(session.get().await.status, 400);
+}
+
+#[tokio::test]
+async fn a_polling_client_to_which_nothing_is_due_is_not_waited_for() {
+    let (session, _socket, io) = polling_with_socket(calm().close_timeout(Duration::from_secs(3600))).await;
+    assert!(io.shutdown(Duration::from_secs(10)).await);
+    assert_eq!(session.get().await.status, 400);
 }
 
 #[tokio::test]

@@ -106,6 +106,23 @@ test('a second cut in the middle of the replay goes on where it was cut', async 
   assert.ok(cuts === 3 && ada.connects.slice(1).every(({ recovered }) => recovered), JSON.stringify(ada.connects));
 });
 
+for (const transports of [['websocket'], ['polling']]) {
+  test(`a connection that the server closes behind an event and an answer comes back, and both have come once (${transports})`, async (t) => {
+    const server = await startEcho(t, 'recovery');
+    const ada = client(t, server.url, { transports });
+    await connection(ada);
+    const numbers = Array.from({ length: 20 }, (_, n) => n);
+    for (const n of numbers) {
+      await ada.emitWithAck('to-me-and-close', 'n', n);
+      const { recovered } = await connection(ada, n + 2);
+      assert.ok(recovered);
+    }
+    await ada.emitWithAck('to-me', 'last');
+    await until(() => ada.events('last').length === 1, 'what comes behind the replay has come');
+    assert.deepEqual(ada.events('n').flat(), numbers);
+  });
+}
+
 test('a volatile event, one without arguments and one that ends in a string do not disturb it', async (t) => {
   const server = await startEcho(t, 'recovery');
   const [ada, bob] = [client(t, server.url), client(t, server.url)];

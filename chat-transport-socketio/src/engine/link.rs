@@ -53,14 +53,6 @@ impl Link {
         }
     }
 
-    /// Whether a GET waits to be answered.
-    pub(crate) fn is_waiting(&self) -> bool {
-        match self {
-            Self::WebSocket(_) => false,
-            Self::Polling(link) => link.is_waiting(),
-        }
-    }
-
     /// Whether a POST is not yet taken in.
     pub(crate) fn is_taking(&self) -> bool {
         match self {

@@ -100,10 +100,13 @@ impl PollingLink {
         Poll::Ready(sent.map_err(|_| LinkEnd::Closed))
     }
 
-    /// Answers a waiting GET for the last time, with `packet` behind whatever else is due.
+    /// Answers a waiting GET for the last time: with what is due, or with `packet` if nothing is. A close packet has no company: clients see
+    /// it at once, and hand out the events of its payload when they are not connected any more.
     pub(crate) fn finish(&mut self, packet: &[u8]) {
         if self.get.is_some() {
-            self.control(packet);
+            if self.out.is_empty() {
+                self.control(packet);
+            }
             // Nobody listens any more: it makes no difference.
             let _ = self.flush();
         }

@@ -55,6 +55,8 @@ enum State {
     Draining {
         reason: CloseReason,
         until: Instant,
+        /// Something was.
+        handed_out: bool,
     },
     Ending(Ending),
 }
@@ -108,10 +110,7 @@ impl<A: Application> Session<A> {
                 let until = *until;
                 self.turn_leaving(cx, until)
             }
-            State::Draining { reason, until } => {
-                let (reason, until) = (*reason, *until);
-                self.turn_draining(cx, reason, until)
-            }
+            State::Draining { .. } => self.turn_draining(cx),
             State::Ending(_) => self.turn_ending(cx),
         }
     }

@@ -61,15 +61,11 @@ impl<A: Application> Session<A> {
     pub(super) fn drain(&mut self, reason: CloseReason) {
         let until = Instant::now() + self.settings().close_timeout;
         self.probe = None;
-        self.state = State::Draining { reason, until };
+        self.state = State::Draining { reason, until, handed_out: false };
     }
 
-    pub(super) fn turn_draining(
-        &mut self,
-        cx: &mut Context<'_>,
-        reason: CloseReason,
-        until: Instant,
-    ) -> Turn {
+    pub(super) fn turn_draining(&mut self, cx: &mut Context<'_>) -> Turn {
+        let State::Draining { reason, until, handed_out } = self.state else { return Turn::Again };
         for request in self.place.handle.take().0 {
             match (request, &mut self.link) {
                 // A second GET at a time is refused by being dropped.
@@ -83,14 +79,15 @@ impl<A: Application> Session<A> {
             return Turn::Again;
         }
         let drained = self.application.poll_drain(cx, &mut self.link.writer(), reason).is_ready();
-        if drained && (self.link.unsent() == 0 || self.link.is_waiting()) {
+        // Who polls and was handed something is told of the close by its next GET.
+        if drained && self.link.unsent() == 0 && (self.link.has_room() || !handed_out) {
             self.end(cx, reason);
             return Turn::Again;
         }
         let wrote = self.link.unsent() > 0;
         match self.link.poll_flush(cx) {
             Poll::Ready(Err(_)) => self.end(cx, CloseReason::TransportClosed),
-            Poll::Ready(Ok(())) if wrote && (drained || self.link.has_room()) => {}
+            Poll::Ready(Ok(())) if wrote => self.state = State::Draining { reason, until, handed_out: true },
             _ => return self.rest(cx, until),
         }
         Turn::Again
