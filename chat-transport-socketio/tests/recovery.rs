@@ -340,6 +340,30 @@ async fn an_answer_waits_for_the_change_before_it_to_be_stored() {
     assert_eq!(client.ws.next().await, Got::Text(r#"430["done"]"#.to_owned()));
 }
 
+#[tokio::test]
+async fn a_connection_whose_answer_waits_for_the_store_beyond_the_connect_deadline_is_closed() {
+    let store = Arc::new(Slow::default());
+    let io = SocketIo::builder()
+        .settings(calm().close_timeout(Duration::from_millis(100)))
+        .connect_timeout(Duration::from_secs(1))
+        .recovery(Recovery::in_log(store.clone()).await.unwrap())
+        .namespace("/", in_a_room())
+        .build();
+    let address = start(Router::new().nest_service("/socket.io", io.router())).await;
+    store.holds.store(true, Ordering::SeqCst);
+    let mut late = Client::ask(address, &Memory::default()).await;
+    until("it is about to be stored", || store.waiting.load(Ordering::SeqCst)).await;
+    assert_eq!(late.next().await, Got::Closed, "nothing was answered");
+    store.holds.store(false, Ordering::SeqCst);
+    store.go_on.notify_waiters();
+    // One that was answered in time stays beyond it.
+    let mut client = Client::new(address).await;
+    let early = tokio::time::timeout(Duration::from_millis(1200), client.ws.next()).await;
+    assert!(early.is_err(), "{early:?}");
+    io.to("tea").emit("e", "still here").unwrap();
+    assert_eq!(client.event().await, ["e", "still here"]);
+}
+
 /// A log that takes its time when it is told to.
 #[derive(Debug, Default)]
 struct Slow {

@@ -47,7 +47,7 @@ pub(crate) struct Connection {
     departed: Vec<(Socket, DisconnectReason)>,
     /// Namespaces that the server has thrown it out of: what the client sent before it knew is no offence.
     left: Vec<Text>,
-    /// Something must be joined by then.
+    /// Something must be joined by then, and the client have been told.
     connect_by: Option<Instant>,
     /// The connection ends at that time whatever is joined meanwhile.
     doomed: bool,
@@ -247,9 +247,6 @@ impl Connection {
     fn enter(&mut self, arrival: Arrival, accept: Accept) {
         match arrival.let_in(accept) {
             Ok(Entered { socket, own }) => {
-                if !self.doomed {
-                    self.connect_by = None;
-                }
                 self.left.retain(|left| left.as_str() != socket.namespace());
                 if socket.session().is_kept() {
                     self.tickets.add(socket.id(), own);
@@ -264,6 +261,16 @@ impl Connection {
                 self.detach(&socket);
                 self.outbox.handle.close(CloseReason::Closed);
             }
+        }
+    }
+
+    /// Lets the connection go on once an answer to CONNECT was written: it may have to wait for the store.
+    fn clear_deadline(&mut self) {
+        if self.connect_by.is_some()
+            && !self.doomed
+            && self.joined.iter().any(|socket| self.outbox.has_answered(socket.id()))
+        {
+            self.connect_by = None;
         }
     }
 
@@ -364,7 +371,9 @@ impl Application for Connection {
                 Ok(ran) => ran,
                 Err(reason) => return Work::Close(reason),
             };
-            if !self.outbox.drain(writer, &mut self.tickets, &self.sources) {
+            let drained = self.outbox.drain(writer, &mut self.tickets, &self.sources);
+            self.clear_deadline();
+            if !drained {
                 return Work::WaitsForRoom;
             }
             if ran == Ran::AllItCould {

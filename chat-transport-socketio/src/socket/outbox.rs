@@ -96,6 +96,8 @@ pub(crate) enum Sort {
     Asking,
     /// An answer, or a packet of the protocol: it is taken beyond the bound, and holds up reading instead.
     Answer,
+    /// The answer to CONNECT.
+    Connected,
 }
 
 impl Outbox {
@@ -193,7 +195,7 @@ impl Outbox {
         let mut waiting = self.lock();
         switch();
         let mut bytes = waiting.bytes + cost(&connected);
-        waiting.items.push_back(Item { owner, frame: connected, sort: Sort::Answer, change });
+        waiting.items.push_back(Item { owner, frame: connected, sort: Sort::Connected, change });
         for (number, frame) in missed {
             bytes += cost(&frame);
             waiting.items.push_back(Item { owner, frame, sort: Sort::Event(Some(number)), change });
@@ -276,7 +278,7 @@ impl Outbox {
                 Sort::Volatile | Sort::Position => {
                     tickets.write(writer, &item.frame, item.owner, None, sources)
                 }
-                Sort::Asking | Sort::Answer => item.frame.write(writer, None),
+                Sort::Asking | Sort::Answer | Sort::Connected => item.frame.write(writer, None),
             }
             let bytes = waiting.bytes - cost(&item.frame);
             waiting.items.pop_front();
@@ -286,6 +288,12 @@ impl Outbox {
             waiting.items = VecDeque::new();
         }
         Drained::All
+    }
+
+    /// Whether the answer to the CONNECT of `socket` has gone out.
+    pub(crate) fn has_answered(&self, socket: SocketId) -> bool {
+        let waits = |item: &Item| item.owner == socket && item.sort == Sort::Connected;
+        !self.lock().items.iter().any(waits)
     }
 
     /// Throws away what waits: nobody takes it any more.
