@@ -5,6 +5,7 @@
 mod support;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,8 +14,8 @@ use axum::Router;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chat_core::{
-    Action, Author, Authority, Backends, Body, Chat, DisplayName, Draft, Kind, MemoryStore, MessageKey,
-    MessageLog, RoomId, StoreResult, UserId,
+    Action, Author, Authority, Backends, Body, Chat, DisplayName, Draft, Entry, Kind, MemoryStore,
+    MessageKey, MessageLog, PageLimit, Replay, RoomId, StoreResult, UserId,
 };
 use chat_transport_socketio::chat::{self, ChatSettings};
 use chat_transport_socketio::engine::Settings;
@@ -335,8 +336,7 @@ async fn an_answer_waits_for_the_change_before_it_to_be_stored() {
     // Nothing comes but the close that follows: the answer did not overtake what it is about.
     let early = tokio::time::timeout(Duration::from_millis(200), client.ws.next()).await;
     assert!(early.is_err(), "{early:?}");
-    store.holds.store(false, Ordering::SeqCst);
-    store.go_on.notify_waiters();
+    store.let_all_pass();
     assert_eq!(client.ws.next().await, Got::Text(r#"430["done"]"#.to_owned()));
 }
 
@@ -371,6 +371,42 @@ struct Slow {
     holds: AtomicBool,
     waiting: AtomicBool,
     go_on: tokio::sync::Notify,
+    /// Another process writes everything down anew, before the next read.
+    is_rewritten: AtomicBool,
+    /// Nothing can be read from it any more.
+    has_lost: AtomicBool,
+}
+
+impl Slow {
+    fn let_all_pass(&self) {
+        self.holds.store(false, Ordering::SeqCst);
+        self.go_on.notify_waiters();
+    }
+
+    /// Puts the last entry behind itself, and trims what was there.
+    async fn rewrite(&self, room: &RoomId) -> StoreResult<()> {
+        let entry = written_down(&self.store).await.pop().unwrap();
+        let key = MessageKey::new("again").unwrap();
+        let body = entry.body.unwrap();
+        self.store.append(room, Draft { kind: Kind::Fact, author: entry.author, key, body }).await?;
+        self.store.trim(room, entry.position).await
+    }
+}
+
+/// The entries that tell of sessions.
+async fn written_down(log: &dyn MessageLog) -> Vec<Entry> {
+    let room = RoomId::reserved("~sockets").unwrap();
+    let bounds = log.bounds(std::slice::from_ref(&room)).await.unwrap()[0];
+    let (mut at, mut all) = (bounds.trimmed.position, Vec::new());
+    let limit = PageLimit { entries: NonZeroU32::new(64).unwrap(), bytes: 1 << 20 };
+    while at.offset < bounds.head.offset() {
+        let Replay::Page { entries, .. } = log.read(&room, at, limit).await.unwrap() else {
+            panic!("trimmed meanwhile")
+        };
+        at = entries.last().unwrap().position;
+        all.extend(entries);
+    }
+    all
 }
 
 #[async_trait::async_trait]
@@ -394,6 +430,13 @@ impl MessageLog for Slow {
         after: chat_core::Position,
         limit: chat_core::PageLimit,
     ) -> chat_core::StoreResult<chat_core::Replay> {
+        if self.has_lost.load(Ordering::SeqCst) {
+            let bounds = self.store.bounds(std::slice::from_ref(room)).await?[0];
+            return Ok(Replay::Lost { bounds });
+        }
+        if self.is_rewritten.swap(false, Ordering::SeqCst) {
+            self.rewrite(room).await?;
+        }
         self.store.read(room, after, limit).await
     }
 
@@ -442,6 +485,93 @@ async fn what_is_written_down_of_sessions_does_not_grow_with_time() {
     let recovery = Recovery::in_log(store).await.unwrap();
     let (_io, address) = serving(recovery, in_a_room()).await;
     assert!(!Client::back(address, memory).await.recovered, "it missed more than is kept");
+}
+
+#[tokio::test]
+async fn a_broadcast_is_written_down_once_for_all_its_recipients() {
+    let store = Arc::new(MemoryStore::new());
+    let recovery = Recovery::in_log(store.clone()).await.unwrap();
+    let (io, address) = serving(recovery, in_a_room()).await;
+    for _ in 0..100 {
+        Client::new(address).await.cut(&io).await;
+    }
+    io.to("tea").emit_args("e", &kibibytes(100));
+    io.shutdown(Duration::from_secs(20)).await;
+    let entries = written_down(&*store).await;
+    let bytes: usize = entries.iter().filter_map(|entry| entry.body.as_ref()).map(Body::bytes).sum();
+    assert!(bytes < 200 * 1024, "{bytes} bytes");
+}
+
+#[tokio::test]
+async fn what_is_written_down_is_cut_into_entries_also_where_it_is_no_events() {
+    let store = Arc::new(MemoryStore::new());
+    let recovery = Recovery::in_log(store.clone()).await.unwrap();
+    let (io, address) = serving(recovery, keeping()).await;
+    let mut clients = Vec::new();
+    for _ in 0..12 {
+        let mut client = Client::new(address).await;
+        client.ws.send(&format!(r#"420["keep","{}"]"#, "x".repeat(400_000))).await;
+        assert_eq!(client.ws.packet().await, r#"430["done"]"#);
+        clients.push(client);
+    }
+    io.shutdown(Duration::from_secs(20)).await;
+    let entries = written_down(&*store).await;
+    assert!(1 < entries[0].position.offset.get(), "nothing was written down anew");
+    let largest = entries.iter().filter_map(|entry| entry.body.as_ref()).map(Body::bytes).max();
+    assert!(largest.is_some_and(|bytes| bytes < 1_000_000), "{largest:?} bytes");
+}
+
+#[tokio::test]
+async fn nobody_waits_while_all_sessions_are_written_down_anew() {
+    let namespace = || {
+        keeping().on("fill", |socket: Socket, _: Event| async move {
+            socket.emit_args("e", &kibibytes(200)).unwrap();
+        })
+    };
+    let store = Arc::new(Slow::default());
+    let recovery = Recovery::in_log(store.clone()).await.unwrap();
+    let (io, address) = serving(recovery, namespace()).await;
+    for _ in 0..20 {
+        let mut client = Client::new(address).await;
+        client.ws.send(r#"42["fill"]"#).await;
+        assert_eq!(client.event().await[0], "e");
+        client.cut(&io).await;
+    }
+    io.shutdown(Duration::from_secs(20)).await;
+
+    // The next process begins with that.
+    let recovery = Recovery::in_log(store.clone()).await.unwrap();
+    let (_io, address) = serving(recovery, namespace()).await;
+    store.holds.store(true, Ordering::SeqCst);
+    let mut client = Client::ask(address, &Memory::default()).await;
+    until("it is about to be stored", || store.waiting.swap(false, Ordering::SeqCst)).await;
+    store.go_on.notify_one();
+    assert!(client.packet().await.starts_with("40"));
+    until("all is written down anew", || store.waiting.load(Ordering::SeqCst)).await;
+    client.send(r#"420["keep",1]"#).await;
+    let mut entries = 0;
+    loop {
+        let answer = tokio::time::timeout(Duration::from_millis(50), client.next()).await;
+        if answer.is_ok() {
+            assert_eq!(answer, Ok(Got::Text(r#"430["done"]"#.to_owned())));
+            break;
+        }
+        until("an entry is about to be stored", || store.waiting.swap(false, Ordering::SeqCst)).await;
+        store.go_on.notify_one();
+        entries += 1;
+    }
+    assert!(entries < 6, "{entries} entries were stored before");
+    store.let_all_pass();
+}
+
+/// Keeps what a client sends as the data of its session.
+fn keeping() -> Namespace {
+    Namespace::new().on("keep", |socket: Socket, event: Event| async move {
+        socket.set_data(&event.parse::<Value>(0).unwrap()).unwrap();
+        if let Some(ack) = event.ack {
+            ack.send("done").unwrap();
+        }
+    })
 }
 
 /// Keeps somebody out of one room, from some time on.

@@ -115,6 +115,11 @@ impl Frame {
         self.bytes
     }
 
+    /// Where its buffer is, and how long: the same for all clones, and for nothing else while one of them lives.
+    pub(crate) fn place(&self) -> (usize, usize) {
+        (self.bytes.as_ptr() as usize, self.bytes.len())
+    }
+
     /// The event's name; none if the packet is no event.
     pub fn event_name(&self) -> Option<String> {
         // Only the first value is looked at, however much follows.

@@ -6,6 +6,7 @@
 pub(crate) mod backlog;
 pub(crate) mod journal;
 pub(crate) mod pid;
+mod queue;
 pub(crate) mod record;
 pub(crate) mod suspended;
 pub(crate) mod token;

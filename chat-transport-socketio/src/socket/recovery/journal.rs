@@ -4,7 +4,7 @@
 //! event, or an answer behind a change, goes out only when it could be found again ([`Journal::is_durable`]). From time to time the state of all
 //! sessions is written down anew, and what came before is trimmed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,8 @@ use chat_core::{
 };
 use tokio::sync::Notify;
 
-use super::record::{self, Kept, Record, Sessions};
+use super::queue::Queue;
+use super::record::{self, Batch, Kept, Record, Sessions};
 use crate::engine::Handle;
 use crate::socket::id::SocketId;
 use crate::socket::server::Shared;
@@ -45,11 +46,9 @@ pub(crate) struct Journal {
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Record>,
-    /// The number of the change that was queued last.
-    last: u64,
-    /// Connections that have something to say when more is stored.
-    waiting: Vec<Arc<Handle>>,
+    queue: Queue,
+    /// Connections that have something to say when more is stored, each once.
+    waiting: HashMap<usize, Arc<Handle>>,
     /// What was there when this process began.
     found: BTreeMap<SocketId, Kept>,
     is_closed: bool,
@@ -82,7 +81,7 @@ impl Journal {
 
     /// The number of the change that was queued last.
     pub(crate) fn last(&self) -> u64 {
-        self.lock().last
+        self.lock().queue.last()
     }
 
     /// Whether change number `change` is stored.
@@ -97,9 +96,7 @@ impl Journal {
         if self.is_durable(change) {
             return true;
         }
-        if !state.waiting.iter().any(|waiting| Arc::ptr_eq(waiting, handle)) {
-            state.waiting.push(handle.clone());
-        }
+        state.await_with(handle);
         false
     }
 
@@ -108,23 +105,19 @@ impl Journal {
         // What an earlier process has left is more than is still true.
         let mut written = REWRITE_BYTES;
         let mut rewrite_at = REWRITE_BYTES;
-        loop {
-            let Some((records, upto)) = self.next_batch().await else { return };
-            written += self.append(&records).await;
-            self.durable.fetch_max(upto, Ordering::AcqRel);
-            let waiting = std::mem::take(&mut self.lock().waiting);
-            waiting.iter().for_each(|handle| handle.wake());
-            self.stored.notify_waiters();
+        while self.something_is_queued().await {
+            written += self.write_entry().await;
             if rewrite_at <= written {
-                written = self.rewrite(&server).await;
-                rewrite_at = REWRITE_BYTES.max(written * 3);
+                let (states, changes) = self.rewrite(&server).await;
+                written = states + changes;
+                rewrite_at = REWRITE_BYTES.max(states * 3);
             }
         }
     }
 
     /// Waits until everything that is queued now is stored.
     pub(crate) async fn flush(&self) {
-        let last = self.lock().last;
+        let last = self.lock().queue.last();
         loop {
             let stored = self.stored.notified();
             tokio::pin!(stored);
@@ -142,28 +135,42 @@ impl Journal {
         self.due.notify_one();
     }
 
-    /// What goes into the next entry, and the number of its last change; `None` when it is closed.
-    async fn next_batch(&self) -> Option<(Vec<Record>, u64)> {
+    /// False: nothing is, and it is closed.
+    async fn something_is_queued(&self) -> bool {
         loop {
             {
-                let mut state = self.lock();
-                let (mut count, mut bytes) = (0, 0);
-                while bytes < ENTRY_BYTES && count < state.queue.len() {
-                    bytes += state.queue[count].bytes();
-                    count += 1;
+                let state = self.lock();
+                if 0 < state.queue.bytes() {
+                    return true;
                 }
-                let records: Vec<Record> = state.queue.drain(..count).collect();
-                if !records.is_empty() {
-                    let upto = state.last - state.queue.len() as u64;
-                    return Some((records, upto));
-                }
-                state.queue = VecDeque::new();
                 if state.is_closed {
-                    return None;
+                    return false;
                 }
             }
             self.due.notified().await;
         }
+    }
+
+    /// Stores the oldest of what is queued. Answers how many bytes that takes.
+    async fn write_entry(&self) -> usize {
+        let Some((batch, upto)) = self.lock().queue.take(ENTRY_BYTES) else { return 0 };
+        let bytes = self.append(batch.records()).await;
+        drop(batch);
+        self.durable.fetch_max(upto, Ordering::AcqRel);
+        let waiting = std::mem::take(&mut self.lock().waiting);
+        waiting.values().for_each(|handle| handle.wake());
+        self.stored.notify_waiters();
+        bytes
+    }
+
+    /// Stores what is queued by now. Answers how many bytes that takes.
+    async fn write_queued(&self) -> usize {
+        let last = self.lock().queue.last();
+        let mut bytes = 0;
+        while !self.is_durable(last) {
+            bytes += self.write_entry().await;
+        }
+        bytes
     }
 
     /// Stores records, however long it takes. Answers how many bytes they have.
@@ -192,30 +199,35 @@ impl Journal {
         bytes
     }
 
-    /// Writes down all sessions as they are, and forgets what came before. Answers how many bytes that took.
-    async fn rewrite(&self, server: &Weak<Shared>) -> usize {
+    /// Writes down all sessions as they are, and forgets what came before. Answers how many bytes that took, and how many the changes that were
+    /// stored meanwhile.
+    async fn rewrite(&self, server: &Weak<Shared>) -> (usize, usize) {
         let before = match self.log.bounds(std::slice::from_ref(&self.room)).await {
             Ok(bounds) => bounds.first().map(|bounds| bounds.head.position),
-            Err(_) => return REWRITE_BYTES,
+            Err(_) => return (REWRITE_BYTES, 0),
         };
-        let mut written = 0;
+        let (mut states, mut changes) = (0, 0);
         // Once it is gone, the sessions are with it, and what is written down of them is all there is.
-        let Some(namespaces) = server.upgrade().map(|server| server.namespaces.all()) else { return 0 };
+        let Some(namespaces) = server.upgrade().map(|server| server.namespaces.all()) else { return (0, 0) };
         for served in namespaces {
-            let mut batch = Vec::new();
-            let mut bytes = 0;
-            for session in served.sessions() {
-                let Some(kept) = session.kept(&served.name) else { continue };
-                let state = Record::State { sid: session.id, kept };
-                bytes += state.bytes();
-                batch.push(state);
-                if ENTRY_BYTES <= bytes {
-                    written += self.append(&std::mem::take(&mut batch)).await;
-                    bytes = 0;
+            let mut sessions = served.sessions().into_iter().peekable();
+            while sessions.peek().is_some() {
+                let mut batch = Batch::default();
+                while batch.bytes() < ENTRY_BYTES
+                    && let Some(session) = sessions.next()
+                {
+                    if let Some(kept) = session.kept(&served.name) {
+                        batch.push(Record::State { sid: session.id, kept });
+                    }
                 }
-            }
-            if !batch.is_empty() {
-                written += self.append(&batch).await;
+                if batch.records().is_empty() {
+                    continue;
+                }
+                // Nothing is stored between the look at the sessions and this: what becomes of them then must come behind it.
+                states += self.append(batch.records()).await;
+                drop(batch);
+                // What clients wait for does not wait for all the others.
+                changes += self.write_queued().await;
             }
         }
         if let Some(before) = before
@@ -227,7 +239,7 @@ impl Journal {
                 "old states of sessions are still there"
             );
         }
-        written
+        (states, changes)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -241,6 +253,12 @@ impl fmt::Debug for Journal {
     }
 }
 
+impl State {
+    fn await_with(&mut self, handle: &Arc<Handle>) {
+        self.waiting.entry(Arc::as_ptr(handle) as usize).or_insert_with(|| handle.clone());
+    }
+}
+
 /// The right to write, while it is held.
 pub(crate) struct Pen<'a> {
     journal: &'a Journal,
@@ -250,14 +268,12 @@ pub(crate) struct Pen<'a> {
 impl Pen<'_> {
     /// The number that the next change gets.
     pub(crate) fn next(&self) -> u64 {
-        self.state.last + 1
+        self.state.queue.last() + 1
     }
 
     /// Queues a change, and answers its number.
     pub(crate) fn write(&mut self, record: Record) -> u64 {
-        self.state.queue.push_back(record);
-        self.state.last += 1;
-        self.state.last
+        self.state.queue.push(record)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Records only tell changes, and may be read more than once, or after a state that they have led to already: the end is the same.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -65,17 +65,61 @@ pub(crate) struct Kept {
 }
 
 impl Record {
-    /// About what it takes, in bytes.
+    /// About what it takes beside its frames, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         const FIXED: usize = 64;
-        FIXED
-            + match self {
-                Self::Event { frame, .. } => frame.len(),
-                Self::Join { room, .. } | Self::Leave { room, .. } => room.len(),
-                Self::Data { data, .. } => data.len(),
-                Self::State { kept, .. } => kept.events.iter().map(Frame::len).sum(),
-                Self::Begin { .. } | Self::End { .. } => 0,
+        const RECIPIENT: usize = 40;
+        match self {
+            Self::Event { .. } => RECIPIENT,
+            Self::Begin { .. } | Self::End { .. } => FIXED,
+            Self::Join { room, .. } | Self::Leave { room, .. } => FIXED + room.len(),
+            Self::Data { data, .. } => FIXED + data.len(),
+            Self::State { kept, .. } => {
+                const PLACE: usize = 8;
+                let rooms: usize = kept.rooms.iter().map(|room| PLACE + room.len()).sum();
+                let data = kept.data.as_ref().map_or(0, |data| data.len());
+                2 * FIXED + kept.events.len() * PLACE + rooms + data
             }
+        }
+    }
+
+    /// Its frames, which it may share with other records.
+    pub(crate) fn frames(&self) -> impl Iterator<Item = &Frame> {
+        let (one, many) = match self {
+            Self::Event { frame, .. } => (Some(frame), None),
+            Self::State { kept, .. } => (None, Some(&kept.events)),
+            _ => (None, None),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+}
+
+/// Records that are to become one entry, and about how many bytes that has.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    records: Vec<Record>,
+    /// Where the frames are. The records keep them there.
+    frames: HashSet<(usize, usize)>,
+    bytes: usize,
+}
+
+impl Batch {
+    pub(crate) fn push(&mut self, record: Record) {
+        self.bytes += record.bytes();
+        for frame in record.frames() {
+            if self.frames.insert(frame.place()) {
+                self.bytes += frame.len();
+            }
+        }
+        self.records.push(record);
+    }
+
+    pub(crate) fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
@@ -122,14 +166,13 @@ enum Line<'a> {
 /// Several records as one entry of a log.
 pub(crate) fn write(records: &[Record]) -> Body {
     let mut frames: Vec<Bytes> = Vec::new();
+    // A broadcast is the same buffer for all.
+    let mut places: HashMap<(usize, usize), usize> = HashMap::new();
     let mut place_of = |frame: &Frame| {
-        let bytes = frame.clone().into_bytes();
-        // A broadcast is the same buffer for all, one after another.
-        let same = |last: &Bytes| last.as_ptr() == bytes.as_ptr() && last.len() == bytes.len();
-        if !frames.last().is_some_and(same) {
-            frames.push(bytes);
-        }
-        frames.len() - 1
+        *places.entry(frame.place()).or_insert_with(|| {
+            frames.push(frame.clone().into_bytes());
+            frames.len() - 1
+        })
     };
     let mut lines: Vec<Line<'_>> = Vec::new();
     for record in records {
@@ -335,6 +378,40 @@ mod tests {
             .collect();
         assert_eq!(write(&records).attachments.len(), 1);
         assert!(write(&records).bytes() < 15_000);
+    }
+
+    #[test]
+    fn broadcasts_are_stored_once_however_their_recipients_are_mixed() {
+        let shared: Vec<_> = ["a", "b", "c"].iter().map(|text| frame(&text.repeat(10_000))).collect();
+        let states = (1..20).map(|number| {
+            let mut kept = Kept::new("/".into(), Lineage([number; 16]));
+            (kept.last, kept.events) = (3, shared.iter().cloned().collect());
+            Record::State { sid: sid(number), kept }
+        });
+        let events = (1..20).flat_map(|number| {
+            shared.iter().map(move |frame| Record::Event {
+                sid: sid(number),
+                number: 1,
+                frame: frame.clone(),
+            })
+        });
+        for records in [states.collect::<Vec<_>>(), events.collect()] {
+            let mut batch = Batch::default();
+            records.into_iter().for_each(|record| batch.push(record));
+            let body = write(batch.records());
+            assert_eq!(body.attachments.len(), 3);
+            assert!(batch.bytes().abs_diff(body.bytes()) < 10_000, "{} for {}", batch.bytes(), body.bytes());
+        }
+    }
+
+    #[test]
+    fn what_a_session_has_beside_its_events_counts() {
+        let mut kept = Kept::new("/".into(), Lineage([1; 16]));
+        kept.data = Some("7".repeat(10_000).into());
+        kept.rooms = (0..100).map(|number| format!("{number:0100}").into()).collect();
+        let state = Record::State { sid: sid(1), kept };
+        let (counted, taken) = (state.bytes(), write(&[state]).bytes());
+        assert!(counted.abs_diff(taken) < 1_000, "{counted} for {taken}");
     }
 
     #[test]
