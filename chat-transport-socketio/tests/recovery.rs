@@ -6,7 +6,7 @@ mod support;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use chat_transport_socketio::{
     Accept, Args, Auth, DisconnectReason, Event, Namespace, Recovery, Refusal, Socket, SocketIo,
 };
 use serde_json::{Value, json};
-use support::{Got, Ws, calm, quick, start, until};
+use support::{Got, Ws, calm, quick, resident, start, until};
 
 const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
 
@@ -572,6 +572,80 @@ fn keeping() -> Namespace {
             ack.send("done").unwrap();
         }
     })
+}
+
+#[tokio::test]
+async fn of_data_that_is_set_again_and_again_one_waits_for_the_store() {
+    let store = Arc::new(Slow::default());
+    let recovery = Recovery::in_log(store.clone()).await.unwrap();
+    let handled = Arc::new(AtomicUsize::new(0));
+    let namespace = Namespace::new().on("keep", {
+        let handled = handled.clone();
+        move |socket: Socket, event: Event| {
+            socket.set_data(&event.parse::<Value>(0).unwrap()).unwrap();
+            handled.fetch_add(1, Ordering::SeqCst);
+            std::future::ready(())
+        }
+    });
+    let (_io, address) = serving(recovery, namespace).await;
+    let mut client = Client::new(address).await;
+    store.holds.store(true, Ordering::SeqCst);
+    let keep = format!(r#"42["keep","{}"]"#, "x".repeat(900_000));
+    let before = resident();
+    for _ in 0..150 {
+        client.ws.send(&keep).await;
+    }
+    until("all are handled", || handled.load(Ordering::SeqCst) == 150).await;
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 40_000_000, "by {grown} bytes");
+    store.let_all_pass();
+}
+
+#[tokio::test]
+async fn no_handler_runs_while_too_much_waits_for_the_store() {
+    let store = Arc::new(Slow::default());
+    let recovery = Recovery::in_log(store.clone()).await.unwrap();
+    let handled = Arc::new(AtomicUsize::new(0));
+    let namespace = Namespace::new()
+        .on("join", |socket: Socket, event: Event| async move {
+            socket.join("tea");
+            event.ack.unwrap().send("done").unwrap();
+        })
+        .on("hello", |_: Socket, event: Event| async move { event.ack.unwrap().send("hello").unwrap() })
+        .on("tell", {
+            let handled = handled.clone();
+            move |socket: Socket, event: Event| {
+                socket.to("tea").emit_args("told", &Args::from(&event));
+                handled.fetch_add(1, Ordering::SeqCst);
+                std::future::ready(())
+            }
+        });
+    let (io, address) = serving(recovery, namespace).await;
+    let mut listener = Client::new(address).await;
+    listener.ws.send(r#"420["join"]"#).await;
+    assert_eq!(listener.ws.packet().await, r#"430["done"]"#);
+    listener.cut(&io).await;
+    let mut other = Client::new(address).await;
+    let mut teller = Client::new(address).await;
+    store.holds.store(true, Ordering::SeqCst);
+    let tell = format!(r#"42["tell","{}"]"#, "x".repeat(900_000));
+    let telling = tokio::spawn(async move {
+        for _ in 0..30 {
+            teller.ws.send(&tell).await;
+        }
+        teller
+    });
+    // One is about to be stored, and ten are more than may wait.
+    until("some are handled", || 11 <= handled.load(Ordering::SeqCst)).await;
+    // Nobody else's handler runs either, though this one has nothing to write down.
+    other.ws.send(r#"420["hello"]"#).await;
+    let early = tokio::time::timeout(Duration::from_millis(300), other.ws.next()).await;
+    assert!(early.is_err(), "{early:?}");
+    assert_eq!(handled.load(Ordering::SeqCst), 11);
+    store.let_all_pass();
+    assert_eq!(other.ws.packet().await, r#"430["hello"]"#);
+    until("all are handled", || handled.load(Ordering::SeqCst) == 30).await;
+    drop(telling.await.unwrap());
 }
 
 /// Keeps somebody out of one room, from some time on.

@@ -104,6 +104,8 @@ impl Connection {
                 self.running = socket.served().disconnect(&socket, reason).map(Running::Other);
             } else if self.outbox.is_over_bound() {
                 return Ok(Ran::UntilTheOutboxWasFull);
+            } else if !self.ahead.is_empty() && self.outbox.waits_for_journal() {
+                return Ok(Ran::AllItCould);
             } else if let Some(packet) = self.ahead.pop_front() {
                 self.ahead_bytes -= cost(&packet);
                 if let Err(reason) = self.handle(packet) {
@@ -354,7 +356,10 @@ impl Application for Connection {
     fn appetite(&self) -> Appetite {
         if self.outbox.is_over_bound() {
             Appetite::Clogged
-        } else if AHEAD_BYTES < self.ahead_bytes || self.shared.limits.acks <= self.outbox.open_acks() {
+        } else if AHEAD_BYTES < self.ahead_bytes
+            || self.shared.limits.acks <= self.outbox.open_acks()
+            || self.outbox.waits_for_journal()
+        {
             Appetite::Busy
         } else {
             Appetite::Hungry

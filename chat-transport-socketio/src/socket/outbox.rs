@@ -311,6 +311,11 @@ impl Outbox {
         self.bytes_max < self.bytes()
     }
 
+    /// Whether nothing more may be done for the peer before more of what is written down is stored; the connection is woken then.
+    pub(crate) fn waits_for_journal(&self) -> bool {
+        self.journal.as_ref().is_some_and(|journal| journal.is_over_bound_or_wakes(&self.handle))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes() == 0
     }

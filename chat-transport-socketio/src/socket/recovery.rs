@@ -57,7 +57,8 @@ impl Recovery {
     /// well. Reads what an earlier process has left there; those sessions wait for their clients from when the server is built.
     ///
     /// An event, and an answer behind a change of the session, goes out when it is stored: this is the price. A broadcast is stored once, with the ids
-    /// of its recipients. One process at a time may use a log so.
+    /// of its recipients. While more than 8 MiB of changes wait for the log, no client is read from and none of their handlers begins; what the host sends
+    /// to disconnected clients is still taken. One process at a time may use a log so.
     ///
     /// # Errors
     /// The log cannot be read.

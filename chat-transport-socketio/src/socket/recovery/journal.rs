@@ -3,11 +3,13 @@
 //! Every change of a session is queued here, and one task appends what has come together. What a client is told waits for it: an
 //! event, or an answer behind a change, goes out only when it could be found again ([`Journal::is_durable`]). From time to time the state of all
 //! sessions is written down anew, and what came before is trimmed.
+//!
+//! While the log is slow or away, what waits for it is bounded: beyond the bound no client is read from, and no handler of one begins.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
@@ -30,6 +32,8 @@ const ROOM: &str = "~sockets";
 const ENTRY_BYTES: usize = 256 * 1024;
 /// Changes after which everything is written down anew, in bytes: at least so many, and twice what that takes.
 const REWRITE_BYTES: usize = 4 * 1024 * 1024;
+/// Changes that may wait to be stored before no more are taken from clients, in bytes. What suspended sessions are sent is taken beyond it.
+const QUEUE_BYTES_MAX: usize = 8 * 1024 * 1024;
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 pub(crate) struct Journal {
@@ -37,6 +41,8 @@ pub(crate) struct Journal {
     room: RoomId,
     /// Every change up to this one is stored.
     durable: AtomicU64,
+    /// A copy of the queue's bytes, to look at without the lock.
+    queued_bytes: AtomicUsize,
     /// There is something to write, or nothing any more.
     due: Notify,
     /// Something was stored.
@@ -63,6 +69,7 @@ impl Journal {
             log,
             room,
             durable: AtomicU64::new(0),
+            queued_bytes: AtomicUsize::new(0),
             due: Notify::new(),
             stored: Notify::new(),
             state: Mutex::new(State { found, ..State::default() }),
@@ -98,6 +105,19 @@ impl Journal {
         }
         state.await_with(handle);
         false
+    }
+
+    /// Whether so much waits to be stored that no client may have more done. The connection is then woken when some of it is stored.
+    pub(crate) fn is_over_bound_or_wakes(&self, handle: &Arc<Handle>) -> bool {
+        if self.queued_bytes.load(Ordering::Acquire) <= QUEUE_BYTES_MAX {
+            return false;
+        }
+        let mut state = self.lock();
+        let is_over = QUEUE_BYTES_MAX < state.queue.bytes();
+        if is_over {
+            state.await_with(handle);
+        }
+        is_over
     }
 
     /// Writes what is queued, for as long as the journal is open. `server` has the sessions that it is about.
@@ -153,7 +173,7 @@ impl Journal {
 
     /// Stores the oldest of what is queued. Answers how many bytes that takes.
     async fn write_entry(&self) -> usize {
-        let Some((batch, upto)) = self.lock().queue.take(ENTRY_BYTES) else { return 0 };
+        let Some((batch, upto)) = self.take_entry() else { return 0 };
         let bytes = self.append(batch.records()).await;
         drop(batch);
         self.durable.fetch_max(upto, Ordering::AcqRel);
@@ -161,6 +181,13 @@ impl Journal {
         waiting.values().for_each(|handle| handle.wake());
         self.stored.notify_waiters();
         bytes
+    }
+
+    fn take_entry(&self) -> Option<(Batch, u64)> {
+        let mut state = self.lock();
+        let taken = state.queue.take(ENTRY_BYTES);
+        self.queued_bytes.store(state.queue.bytes(), Ordering::Release);
+        taken
     }
 
     /// Stores what is queued by now. Answers how many bytes that takes.
@@ -279,6 +306,7 @@ impl Pen<'_> {
 
 impl Drop for Pen<'_> {
     fn drop(&mut self) {
+        self.journal.queued_bytes.store(self.state.queue.bytes(), Ordering::Release);
         self.journal.due.notify_one();
     }
 }

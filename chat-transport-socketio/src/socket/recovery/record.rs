@@ -211,7 +211,7 @@ pub(crate) fn write(records: &[Record]) -> Body {
 }
 
 /// The sessions that a log tells of.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Sessions {
     kept: BTreeMap<SocketId, Kept>,
 }
