@@ -213,7 +213,14 @@ pub(crate) fn write(records: &[Record]) -> Body {
 /// The sessions that a log tells of.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sessions {
-    kept: BTreeMap<SocketId, Kept>,
+    known: BTreeMap<SocketId, Known>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    kept: Kept,
+    /// What its events have, in bytes.
+    bytes: usize,
 }
 
 /// An entry that no version of this program has written.
@@ -232,7 +239,7 @@ impl Sessions {
         for line in lines {
             match line {
                 Line::Begin { sid, ns, lineage } => {
-                    self.kept.entry(sid).or_insert_with(|| Kept::new(ns.into(), lineage));
+                    self.known.entry(sid).or_insert_with(|| Kept::new(ns.into(), lineage).into());
                 }
                 Line::Event { at, to } => {
                     let frame = frame(at)?;
@@ -240,28 +247,28 @@ impl Sessions {
                         if NUMBER_MAX < number {
                             return Err(Unreadable);
                         }
-                        if let Some(kept) = self.kept.get_mut(&sid) {
-                            kept.push(number, &frame, bytes_max);
+                        if let Some(known) = self.known.get_mut(&sid) {
+                            known.push(number, &frame, bytes_max);
                         }
                     }
                 }
                 Line::Join { sid, room } => {
-                    if let Some(kept) = self.kept.get_mut(&sid) {
-                        kept.rooms.insert(room.into());
+                    if let Some(known) = self.known.get_mut(&sid) {
+                        known.kept.rooms.insert(room.into());
                     }
                 }
                 Line::Leave { sid, room } => {
-                    if let Some(kept) = self.kept.get_mut(&sid) {
-                        kept.rooms.remove(&*room);
+                    if let Some(known) = self.known.get_mut(&sid) {
+                        known.kept.rooms.remove(&*room);
                     }
                 }
                 Line::Data { sid, data } => {
-                    if let Some(kept) = self.kept.get_mut(&sid) {
-                        kept.data = Some(data.into());
+                    if let Some(known) = self.known.get_mut(&sid) {
+                        known.kept.data = Some(data.into());
                     }
                 }
                 Line::End { sid } => {
-                    self.kept.remove(&sid);
+                    self.known.remove(&sid);
                 }
                 Line::State { sid, ns, lineage, last, events, rooms, data } => {
                     let events = events.into_iter().map(frame).collect::<Result<VecDeque<_>, _>>()?;
@@ -271,7 +278,8 @@ impl Sessions {
                     }
                     let rooms = rooms.into_iter().map(Arc::from).collect();
                     let data = data.map(Arc::from);
-                    self.kept.insert(sid, Kept { namespace: ns.into(), lineage, last, events, rooms, data });
+                    let kept = Kept { namespace: ns.into(), lineage, last, events, rooms, data };
+                    self.known.insert(sid, kept.into());
                 }
             }
         }
@@ -279,7 +287,7 @@ impl Sessions {
     }
 
     pub(crate) fn into_kept(self) -> BTreeMap<SocketId, Kept> {
-        self.kept
+        self.known.into_iter().map(|(sid, known)| (sid, known.kept)).collect()
     }
 }
 
@@ -287,19 +295,33 @@ impl Kept {
     fn new(namespace: Arc<str>, lineage: Lineage) -> Self {
         Self { namespace, lineage, last: 0, events: VecDeque::new(), rooms: BTreeSet::new(), data: None }
     }
+}
 
+impl From<Kept> for Known {
+    fn from(kept: Kept) -> Self {
+        let bytes = kept.events.iter().map(Frame::len).sum();
+        Self { kept, bytes }
+    }
+}
+
+impl Known {
     fn push(&mut self, number: u64, frame: &Frame, bytes_max: usize) {
-        if number <= self.last {
+        let kept = &mut self.kept;
+        if number <= kept.last {
             return;
         }
-        if number != self.last + 1 {
+        if number != kept.last + 1 {
             // What lies between was not written down, so nothing before it can be used.
-            self.events.clear();
+            kept.events.clear();
+            self.bytes = 0;
         }
-        self.last = number;
-        self.events.push_back(frame.clone());
-        while bytes_max < self.events.iter().map(Frame::len).sum() {
-            self.events.pop_front();
+        kept.last = number;
+        kept.events.push_back(frame.clone());
+        self.bytes += frame.len();
+        while bytes_max < self.bytes
+            && let Some(oldest) = kept.events.pop_front()
+        {
+            self.bytes -= oldest.len();
         }
     }
 }
@@ -423,6 +445,34 @@ mod tests {
         ];
         let kept = &read(&[write(&records)])[&sid(1)];
         assert_eq!((kept.last, kept.events.len()), (3, 1));
+    }
+
+    /// Also behind a state and behind a hole, and in a time that does not grow with the square of how many there are.
+    #[test]
+    fn of_many_events_the_newest_that_fit_are_kept() {
+        let event = frame("x");
+        let records = |numbers: std::ops::RangeInclusive<u64>| -> Vec<_> {
+            let event = |number| Record::Event { sid: sid(1), number, frame: event.clone() };
+            numbers.map(event).collect()
+        };
+        let mut sessions = Sessions::default();
+        let mut read = |records: &[Record], fit: usize| {
+            sessions.read(&write(records), fit * event.len()).unwrap();
+            let kept = &sessions.clone().into_kept()[&sid(1)];
+            (kept.last, kept.events.len(), Record::State { sid: sid(1), kept: kept.clone() })
+        };
+        read(&[begin(1)], 10);
+        let began = std::time::Instant::now();
+        let (last, count, state) = read(&records(1..=60_000), 45_000);
+        assert_eq!((last, count), (60_000, 45_000));
+        assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
+        read(&[state], 10);
+        let (last, count, _) = read(&records(60_001..=60_001), 10);
+        assert_eq!((last, count), (60_001, 10));
+        let (last, count, _) = read(&records(60_010..=60_015), 10);
+        assert_eq!((last, count), (60_015, 6));
+        let (last, count, _) = read(&records(60_016..=60_020), 10);
+        assert_eq!((last, count), (60_020, 10));
     }
 
     #[test]
