@@ -648,6 +648,25 @@ async fn no_handler_runs_while_too_much_waits_for_the_store() {
     drop(telling.await.unwrap());
 }
 
+#[tokio::test]
+async fn a_second_server_with_the_same_log_leaves_the_first_one_its_sessions() {
+    let recovery = Recovery::in_log(Arc::new(MemoryStore::new())).await.unwrap();
+    let (_first, address) = serving(recovery.clone(), keeping()).await;
+    let mut client = Client::new(address).await;
+    let (second, other_address) = serving(recovery.clone(), keeping()).await;
+    for address in [address, other_address] {
+        let mut client = Client::new(address).await;
+        client.ws.send(r#"420["keep",1]"#).await;
+        assert_eq!(client.ws.packet().await, r#"430["done"]"#);
+    }
+    second.shutdown(Duration::from_secs(20)).await;
+    drop(SocketIo::builder().recovery(recovery).build());
+    for _ in 0..5 {
+        client.ws.send(r#"420["keep",1]"#).await;
+        assert_eq!(client.ws.packet().await, r#"430["done"]"#);
+    }
+}
+
 /// Keeps somebody out of one room, from some time on.
 #[derive(Clone, Debug, Default)]
 struct Ban(Arc<AtomicBool>);

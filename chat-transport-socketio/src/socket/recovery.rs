@@ -58,7 +58,8 @@ impl Recovery {
     ///
     /// An event, and an answer behind a change of the session, goes out when it is stored: this is the price. A broadcast is stored once, with the ids
     /// of its recipients. While more than 8 MiB of changes wait for the log, no client is read from and none of their handlers begins; what the host sends
-    /// to disconnected clients is still taken. One process at a time may use a log so.
+    /// to disconnected clients is still taken. One process at a time may use a log so, and in it one server: of
+    /// those that are built with clones of this, the first. The others keep their sessions in memory, and log an error.
     ///
     /// # Errors
     /// The log cannot be read.

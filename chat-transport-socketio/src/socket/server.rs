@@ -232,8 +232,19 @@ impl SocketIoBuilder {
 
     /// The server. Its settings are fixed from here on. To be called within a tokio runtime, if there is recovery.
     pub fn build(self) -> SocketIo {
-        let journal = self.recovery.as_ref().and_then(|recovery| recovery.journal.clone());
-        let suspended = self.recovery.map(|recovery| Arc::new(Suspended::new(recovery)));
+        let mut recovery = self.recovery;
+        let journal = recovery.as_ref().and_then(|recovery| recovery.journal.clone());
+        let found = journal.as_ref().and_then(|journal| journal.take_found());
+        let journal = journal.filter(|_| found.is_some());
+        if let Some(recovery) = &mut recovery
+            && journal.is_none()
+            && recovery.journal.take().is_some()
+        {
+            tracing::error!(
+                "another server writes its sessions down in that log; those of this one end with the process"
+            );
+        }
+        let suspended = recovery.map(|recovery| Arc::new(Suspended::new(recovery)));
         let serve = |(name, handlers): (String, Namespace)| {
             let served = Arc::new(Served::new(&name, handlers, suspended.clone()));
             (name, served)
@@ -244,7 +255,7 @@ impl SocketIoBuilder {
         let namespaces = Namespaces::new(fixed, dynamic);
         let shared = Arc::new(Shared { namespaces, limits: self.limits, journal });
         if let Some(journal) = &shared.journal {
-            for (sid, kept) in journal.take_found() {
+            for (sid, kept) in found.into_iter().flatten() {
                 if let Found::Open(served) = shared.namespaces.find_or_make(&kept.namespace) {
                     served.restore(sid, kept);
                 }

@@ -55,8 +55,8 @@ struct State {
     queue: Queue,
     /// Connections that have something to say when more is stored, each once.
     waiting: HashMap<usize, Arc<Handle>>,
-    /// What was there when this process began.
-    found: BTreeMap<SocketId, Kept>,
+    /// What was there when this process began, until a server takes it.
+    found: Option<BTreeMap<SocketId, Kept>>,
     is_closed: bool,
 }
 
@@ -72,13 +72,13 @@ impl Journal {
             queued_bytes: AtomicUsize::new(0),
             due: Notify::new(),
             stored: Notify::new(),
-            state: Mutex::new(State { found, ..State::default() }),
+            state: Mutex::new(State { found: Some(found), ..State::default() }),
         })
     }
 
-    /// The sessions that an earlier process has left. There the first time only.
-    pub(crate) fn take_found(&self) -> BTreeMap<SocketId, Kept> {
-        std::mem::take(&mut self.lock().found)
+    /// The sessions that an earlier process has left. None: a server has them already, and the journal is that one's.
+    pub(crate) fn take_found(&self) -> Option<BTreeMap<SocketId, Kept>> {
+        self.lock().found.take()
     }
 
     /// For writing one or more changes in one step with something else.
