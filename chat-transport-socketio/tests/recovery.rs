@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chat_core::{
     Action, Author, Authority, Backends, Body, Chat, DisplayName, Draft, Entry, Kind, MemoryStore,
-    MessageKey, MessageLog, PageLimit, Replay, RoomId, StoreResult, UserId,
+    MessageKey, MessageLog, PageLimit, Replay, RoomId, StoreError, StoreResult, UserId,
 };
 use chat_transport_socketio::chat::{self, ChatSettings};
 use chat_transport_socketio::engine::Settings;
@@ -665,6 +665,43 @@ async fn a_second_server_with_the_same_log_leaves_the_first_one_its_sessions() {
         client.ws.send(r#"420["keep",1]"#).await;
         assert_eq!(client.ws.packet().await, r#"430["done"]"#);
     }
+}
+
+#[tokio::test]
+async fn sessions_that_cannot_all_be_read_are_refused_instead_of_forgotten() {
+    let store = Arc::new(Slow::default());
+    let recovery = Recovery::in_log(store.clone()).await.unwrap();
+    let (io, address) = serving(recovery, Namespace::new()).await;
+    Client::new(address).await.cut(&io).await;
+    io.shutdown(Duration::from_secs(20)).await;
+
+    store.has_lost.store(true, Ordering::SeqCst);
+    let lost = Recovery::in_log(store.clone()).await;
+    assert!(matches!(lost, Err(StoreError::Corrupt { .. })), "{lost:?}");
+    store.has_lost.store(false, Ordering::SeqCst);
+    assert!(Recovery::in_log(store.clone()).await.is_ok());
+
+    let room = RoomId::reserved("~sockets").unwrap();
+    let last = written_down(&*store).await.pop().unwrap();
+    store.redact(&room, last.position).await.unwrap();
+    let redacted = Recovery::in_log(store).await;
+    assert!(matches!(redacted, Err(StoreError::Corrupt { .. })), "{redacted:?}");
+}
+
+#[tokio::test]
+async fn sessions_that_are_written_down_anew_while_they_are_read_are_found() {
+    let store = Arc::new(Slow::default());
+    let recovery = Recovery::in_log(store.clone()).await.unwrap();
+    let (io, address) = serving(recovery, Namespace::new()).await;
+    let memory = Client::new(address).await.cut(&io).await;
+    io.shutdown(Duration::from_secs(20)).await;
+    drop(io);
+
+    store.is_rewritten.store(true, Ordering::SeqCst);
+    let recovery = Recovery::in_log(store.clone()).await.unwrap();
+    assert!(!store.is_rewritten.load(Ordering::SeqCst), "it was not read");
+    let (_io, address) = serving(recovery, Namespace::new()).await;
+    assert!(Client::back(address, memory).await.recovered);
 }
 
 /// Keeps somebody out of one room, from some time on.

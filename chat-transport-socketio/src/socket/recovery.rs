@@ -62,7 +62,7 @@ impl Recovery {
     /// those that are built with clones of this, the first. The others keep their sessions in memory, and log an error.
     ///
     /// # Errors
-    /// The log cannot be read.
+    /// The log cannot be read, or [`StoreError::Corrupt`]: not all that was written down is there, or something else is.
     pub async fn in_log(log: Arc<dyn MessageLog>) -> Result<Self, StoreError> {
         let mut key =
             Hmac::<Sha256>::new_from_slice(&log.identity().await?.0).expect("HMAC takes keys of any length");

@@ -16,8 +16,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chat_core::{
-    Author, DisplayName, Draft, Kind, MessageKey, MessageLog, Offset, PageLimit, Position, Replay, RoomId,
-    StoreError, StoreResult, UserId,
+    Author, Bounds, DisplayName, Draft, Kind, MessageKey, MessageLog, PageLimit, Replay, RoomId, StoreError,
+    StoreResult, UserId,
 };
 use tokio::sync::Notify;
 
@@ -28,6 +28,8 @@ use crate::socket::id::SocketId;
 use crate::socket::server::Shared;
 
 const ROOM: &str = "~sockets";
+/// What it is called in errors.
+const SESSIONS: &str = "sessions";
 /// What goes into one entry, about, in bytes.
 const ENTRY_BYTES: usize = 256 * 1024;
 /// Changes after which everything is written down anew, in bytes: at least so many, and twice what that takes.
@@ -311,28 +313,46 @@ impl Drop for Pen<'_> {
     }
 }
 
+/// What is written down, from the beginning; again from the new one, if it was written down anew meanwhile.
 async fn read(
     log: &dyn MessageLog,
     room: &RoomId,
     session_bytes_max: usize,
 ) -> StoreResult<BTreeMap<SocketId, Kept>> {
-    let bounds = log.bounds(std::slice::from_ref(room)).await?;
-    let Some(bounds) = bounds.first() else { return Ok(BTreeMap::new()) };
+    let mut began_at = None;
+    loop {
+        let bounds = log.bounds(std::slice::from_ref(room)).await?;
+        let Some(bounds) = bounds.first() else { return Ok(BTreeMap::new()) };
+        let begins_at = bounds.trimmed.position;
+        if began_at.replace(begins_at) == Some(begins_at) {
+            return Err(StoreError::corrupt(SESSIONS, "entries are missing"));
+        }
+        if let Some(kept) = read_between(log, room, *bounds, session_bytes_max).await? {
+            return Ok(kept);
+        }
+    }
+}
+
+/// None: not everything is there any more.
+async fn read_between(
+    log: &dyn MessageLog,
+    room: &RoomId,
+    bounds: Bounds,
+    session_bytes_max: usize,
+) -> StoreResult<Option<BTreeMap<SocketId, Kept>>> {
     let mut sessions = Sessions::default();
     let mut at = bounds.trimmed.position;
     let limit = PageLimit { entries: NonZeroU32::new(64).expect("not zero"), bytes: 4 * ENTRY_BYTES };
     while at.offset < bounds.head.offset() {
-        let Replay::Page { entries, .. } = log.read(room, at, limit).await? else { break };
-        let Some(last) = entries.last() else { break };
-        at = Position { offset: last.position.offset, ..at };
-        for body in entries.iter().filter_map(|entry| entry.body.as_ref()) {
+        let Replay::Page { entries, .. } = log.read(room, at, limit).await? else { return Ok(None) };
+        at = entries.last().ok_or_else(|| StoreError::corrupt(SESSIONS, "entries are missing"))?.position;
+        for entry in &entries {
+            let body = entry.body.as_ref();
+            let body = body.ok_or_else(|| StoreError::corrupt(SESSIONS, "an entry was redacted"))?;
             sessions
                 .read(body, session_bytes_max)
-                .map_err(|unreadable| StoreError::corrupt("sessions", unreadable))?;
-        }
-        if at.offset == Offset::ZERO {
-            break;
+                .map_err(|unreadable| StoreError::corrupt(SESSIONS, unreadable))?;
         }
     }
-    Ok(sessions.into_kept())
+    Ok(Some(sessions.into_kept()))
 }
