@@ -105,7 +105,7 @@ impl Served {
             }
             members.sessions.insert(sid, session.clone());
         }
-        if let Some(number) = session.wait(self) {
+        if let Some(number) = session.begin_away(self) {
             suspended.watch(&session, number);
         }
     }

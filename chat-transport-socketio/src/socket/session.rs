@@ -315,7 +315,7 @@ impl Session {
             let number = self.number(&mut state, pen.as_mut(), namespace, frame.clone());
             (number, self.written())
         };
-        socket.outbox().release(release, number, || socket.is_let_in());
+        socket.outbox().release(release, number, || socket.becomes_connected());
         drop(pen);
         if state.data.is_some() || state.rooms.as_ref().is_some_and(|rooms| !rooms.is_empty()) {
             self.touched(&mut state, namespace);
@@ -347,7 +347,7 @@ impl Session {
     }
 
     /// Waits for its client from the start: it is from an earlier process.
-    pub(crate) fn wait(&self, namespace: &Arc<Served>) -> Option<u64> {
+    pub(crate) fn begin_away(&self, namespace: &Arc<Served>) -> Option<u64> {
         let mut state = self.lock();
         Some(self.suspend(&mut state, self.suspended.as_ref()?, namespace))
     }

@@ -38,7 +38,7 @@ impl Socket {
     }
 
     /// From here on it is connected.
-    pub(crate) fn is_let_in(&self) {
+    pub(crate) fn becomes_connected(&self) {
         let _own = self.own();
         self.inner.stage.store(CONNECTED, Ordering::Release);
     }
