@@ -924,3 +924,19 @@ async fn an_answer_waits_for_what_was_sent_to_others_before_it() {
     assert_eq!(bob.ws.next().await, Got::Text(r#"430["done"]"#.to_owned()));
     assert_eq!(ada.event().await[0], "told");
 }
+
+#[tokio::test]
+async fn an_event_of_the_connect_handlers_own_takes_the_promise_of_sources_only_back() {
+    let namespace = Namespace::new()
+        .on_connect(|socket: Socket, _: Auth| async move {
+            socket.emit("hello", &1).map_err(|_| Refusal::Passing)?;
+            Ok(Accept::new().base("the base"))
+        })
+        .sources_only();
+    let recovery = Recovery::in_memory().disconnection_max(Duration::from_millis(50));
+    let (io, address) = serving(recovery, namespace).await;
+    // It was cut before the event came, and stayed away for longer than that is kept.
+    let memory = Client::new(address).await.cut(&io).await;
+    until("the session was given up", || io.namespace("/").unwrap().members().is_empty()).await;
+    assert!(!Client::back(address, memory).await.recovered);
+}

@@ -174,10 +174,10 @@ impl Socket {
     /// Nothing was sent: see [`EmitError`].
     pub fn send(&self, frame: Frame) -> Result<(), EmitError> {
         self.served().handlers().outgoing(self.id(), &frame);
+        self.served().take_own();
         if self.holds(&frame, Sort::Event(None))? {
             return Ok(());
         }
-        self.served().take_own();
         self.session().emit(&self.served().name, frame, Delivery::Sure)
     }
 
