@@ -115,6 +115,19 @@ fn in_a_room() -> Namespace {
     })
 }
 
+/// Keeps the socket of the client that came first.
+fn remembers_the_first() -> (Arc<Mutex<Option<Socket>>>, Namespace) {
+    let first: Arc<Mutex<Option<Socket>>> = Arc::default();
+    let namespace = Namespace::new().on_connect({
+        let first = first.clone();
+        move |socket: Socket, _: Auth| {
+            first.lock().unwrap().get_or_insert(socket);
+            async { Ok::<_, Refusal>(()) }
+        }
+    });
+    (first, namespace)
+}
+
 fn kibibytes(count: usize) -> Args {
     Args::one(&"x".repeat(count * 1024)).unwrap()
 }
@@ -196,14 +209,7 @@ async fn the_newest_position_is_recovered_also_when_everything_was_forgotten() {
 
 #[tokio::test]
 async fn whoever_has_the_old_socket_reaches_the_client_before_and_after_it_is_back() {
-    let first: Arc<Mutex<Option<Socket>>> = Arc::default();
-    let namespace = Namespace::new().on_connect({
-        let first = first.clone();
-        move |socket: Socket, _: Auth| {
-            first.lock().unwrap().get_or_insert(socket);
-            async { Ok::<_, Refusal>(()) }
-        }
-    });
+    let (first, namespace) = remembers_the_first();
     let (io, address) = serving(Recovery::in_memory(), namespace).await;
     let client = Client::new(address).await;
     let socket = first.lock().unwrap().clone().unwrap();
@@ -877,14 +883,7 @@ async fn a_connection_that_was_cut_while_its_handler_ran_takes_no_session_from_t
 
 #[tokio::test]
 async fn a_session_ends_by_any_socket_that_it_had_also_while_its_client_is_away() {
-    let first: Arc<Mutex<Option<Socket>>> = Arc::default();
-    let namespace = Namespace::new().on_connect({
-        let first = first.clone();
-        move |socket: Socket, _: Auth| {
-            first.lock().unwrap().get_or_insert(socket);
-            async { Ok::<_, Refusal>(()) }
-        }
-    });
+    let (first, namespace) = remembers_the_first();
     let (io, address) = serving(Recovery::in_memory(), namespace).await;
     let memory = Client::new(address).await.cut(&io).await;
     let mut client = Client::back(address, memory).await;

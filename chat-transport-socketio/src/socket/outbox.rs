@@ -51,7 +51,7 @@ struct Item {
     owner: SocketId,
     frame: Frame,
     sort: Sort,
-    /// The change of its session that must be stored before it goes out; 0: none.
+    /// The change in the journal that must be stored before it goes out; 0: none.
     change: u64,
 }
 
@@ -269,7 +269,7 @@ impl Outbox {
             if self.journal.as_ref().is_some_and(|journal| !journal.is_durable(item.change)) {
                 return Drained::ForChange(item.change);
             }
-            // The token is short beside what a link takes at once.
+            // The token goes beyond that; it is bounded, since the rooms of a connection are.
             if !writer.has_room_for(item.frame.len()) {
                 return Drained::ForRoom;
             }
