@@ -14,13 +14,13 @@ use crate::rooms::Rooms;
 pub enum Since {
     /// After a position that the server gave; checked in full.
     Bookmark(Bookmark),
-    /// After a position of which 16 bits of the fingerprint were kept, for want of space: [`Fingerprint::abridged`](crate::Fingerprint::abridged).
-    /// One other history in 65,536 passes for it.
+    /// After a position of which 8 bits of the fingerprint were kept, for want of space: [`Fingerprint::abridged`](crate::Fingerprint::abridged).
+    /// One other history in 256 passes for it, so whoever resumes in several rooms keeps something of all their fingerprints together as well.
     Abridged {
         /// The offset of the entry it stands behind.
         offset: Offset,
         /// What is left of its fingerprint.
-        fingerprint: u16,
+        fingerprint: u8,
     },
     /// After a bare offset; only checked against the oldest and newest entry kept. 0 is [`Since::Start`].
     Offset(Offset),
@@ -92,7 +92,7 @@ fn first_visit_entries_max(rooms: &Rooms) -> Option<u64> {
 #[derive(Clone, Copy)]
 enum Claim {
     Offset(Offset),
-    Abridged { offset: Offset, fingerprint: u16 },
+    Abridged { offset: Offset, fingerprint: u8 },
     Bookmark(Bookmark),
 }
 

@@ -129,9 +129,9 @@ impl Fingerprint {
         self.0
     }
 
-    /// Its last 16 bits, where there is no space for more.
-    pub fn abridged(self) -> u16 {
-        (self.0 & 0xffff) as u16
+    /// Its last 8 bits, where there is no space for more.
+    pub fn abridged(self) -> u8 {
+        (self.0 & 0xff) as u8
     }
 }
 

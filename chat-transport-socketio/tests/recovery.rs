@@ -655,6 +655,34 @@ async fn no_handler_runs_while_too_much_waits_for_the_store() {
 }
 
 #[tokio::test]
+async fn an_application_that_tells_the_absent_more_than_the_journal_may_hold_loses_their_sessions_and_no_memory()
+ {
+    let store = Arc::new(Slow::default());
+    let recovery = Recovery::in_log(store.clone()).await.unwrap();
+    let (io, address) = serving(recovery, in_a_room()).await;
+    let told = Client::new(address).await.cut(&io).await;
+    store.holds.store(true, Ordering::SeqCst);
+    let before = resident();
+    for _ in 0..200 {
+        io.to("tea").emit_args("e", &kibibytes(900));
+    }
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 60_000_000, "by {grown} bytes");
+    // One who was not told of any of it, and is told apart.
+    assert!(io.to("tea").emit("e", &1).is_ok());
+    store.let_all_pass();
+    let client = Client::back(address, told.clone()).await;
+    assert!(!client.recovered);
+
+    // Nor does the next process take it for complete.
+    drop(client);
+    io.shutdown(Duration::from_secs(5)).await;
+    let recovery = Recovery::in_log(store).await.unwrap();
+    let (_io, address) = serving(recovery, in_a_room()).await;
+    assert!(!Client::back(address, told).await.recovered);
+}
+
+#[tokio::test]
 async fn a_second_server_with_the_same_log_leaves_the_first_one_its_sessions() {
     let recovery = Recovery::in_log(Arc::new(MemoryStore::new())).await.unwrap();
     let (_first, address) = serving(recovery.clone(), keeping()).await;

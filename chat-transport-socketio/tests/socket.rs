@@ -177,6 +177,22 @@ async fn a_client_that_joins_nothing_in_time_is_closed() {
 }
 
 #[tokio::test]
+async fn a_second_namespace_that_does_not_answer_in_time_closes_the_connection() {
+    let builder = SocketIo::builder()
+        .settings(calm())
+        .connect_timeout(Duration::from_millis(100))
+        .namespace("/", Namespace::new())
+        .namespace(
+            "/stuck",
+            Namespace::new().on_connect(|_, _| std::future::pending::<Result<(), Refusal>>()),
+        );
+    let (_io, address) = serving(builder).await;
+    let mut ws = connected(address).await;
+    ws.send("40/stuck,").await;
+    ws.closed().await;
+}
+
+#[tokio::test]
 async fn events_and_acks_carry_any_arguments_both_ways() {
     let (_io, address) = one(echo()).await;
     let mut ws = connected(address).await;

@@ -47,7 +47,7 @@ pub(crate) struct Connection {
     departed: Vec<(Socket, DisconnectReason)>,
     /// Namespaces that the server has thrown it out of: what the client sent before it knew is no offence.
     left: Vec<Text>,
-    /// Something must be joined by then, and the client have been told.
+    /// Something must be joined by then, every CONNECT be answered, and the client have been told.
     connect_by: Option<Instant>,
     /// The connection ends at that time whatever is joined meanwhile.
     doomed: bool,
@@ -213,6 +213,7 @@ impl Connection {
     }
 
     fn ask_to_let_in(&mut self, arrival: Arrival) {
+        self.connect_by.get_or_insert(Instant::now() + self.shared.limits.connect_timeout);
         match arrival.socket.served().connect(&arrival.socket, arrival.auth.clone()) {
             Some(answer) => self.running = Some(Running::Connect { arrival: Box::new(arrival), answer }),
             None => self.enter(arrival, Accept::new()),
@@ -266,11 +267,13 @@ impl Connection {
         }
     }
 
-    /// Lets the connection go on once an answer to CONNECT was written: it may have to wait for the store.
+    /// Lets the connection go on once every CONNECT was answered and the answers were written: they may have to wait for the store.
     fn clear_deadline(&mut self) {
         if self.connect_by.is_some()
             && !self.doomed
-            && self.joined.iter().any(|socket| self.outbox.has_answered(socket.id()))
+            && !self.joined.is_empty()
+            && self.connecting().is_none()
+            && self.joined.iter().all(|socket| self.outbox.has_answered(socket.id()))
         {
             self.connect_by = None;
         }

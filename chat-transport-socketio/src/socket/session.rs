@@ -7,7 +7,7 @@
 mod written;
 
 use std::collections::HashSet;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::args::Args;
@@ -46,6 +46,8 @@ pub(crate) struct State {
     is_sources_only: bool,
     /// The journal knows of it.
     is_written: bool,
+    /// It was sent what could not be kept, so its client does not get it back, and the journal need not know of it.
+    is_lost: bool,
     link: Option<Link>,
     /// The attempts of its client to come back, and which of them was let in last.
     arrivals: u64,
@@ -110,6 +112,7 @@ impl Session {
             backlog: Backlog::default(),
             is_sources_only: false,
             is_written: false,
+            is_lost: false,
             link: None,
             arrivals: 0,
             arrival: 0,
@@ -216,8 +219,13 @@ impl Session {
                 return Ok(pushed?);
             }
             (link, _) => {
-                // Held until both are done, so that what is written down is what is sent.
                 let journal = self.journal().cloned();
+                if link.is_none()
+                    && (state.is_lost || journal.as_ref().is_some_and(|journal| journal.is_full()))
+                {
+                    return self.lose(state, delivery);
+                }
+                // Held until both are done, so that what is written down is what is sent.
                 let mut pen = journal.as_ref().map(|journal| journal.pen());
                 if let Some(pen) = &mut pen {
                     self.begin_with(pen, state, namespace);
@@ -234,6 +242,21 @@ impl Session {
                 self.number(state, pen.as_mut(), namespace, frame);
             }
         }
+        Ok(())
+    }
+
+    /// An event for a client that is away, which nothing can keep: more waits for the journal than it may hold.
+    fn lose(&self, state: &mut State, delivery: Delivery) -> Result<(), EmitError> {
+        if delivery == Delivery::Sure {
+            return Err(EmitError::Full);
+        }
+        if std::mem::take(&mut state.is_written)
+            && let Some(journal) = self.journal()
+        {
+            self.written.store(journal.pen().write(Record::End { sid: self.id }), Ordering::Release);
+        }
+        state.is_lost = true;
+        state.backlog.lose();
         Ok(())
     }
 

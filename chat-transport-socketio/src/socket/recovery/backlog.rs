@@ -39,6 +39,12 @@ impl Backlog {
         self.last
     }
 
+    /// Numbers an event that is not kept, so nobody who has not received it is recovered.
+    pub(crate) fn lose(&mut self) {
+        self.last += 1;
+        self.trim(self.last);
+    }
+
     /// The number of the last event.
     pub(crate) fn last(&self) -> u64 {
         self.last
@@ -99,6 +105,7 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Push,
+        Lose,
         Trim(u64),
     }
 
@@ -106,7 +113,7 @@ mod tests {
         /// Whoever is told that everything is here gets every event after its own number, once and in order.
         #[test]
         fn nothing_that_is_promised_is_missing(
-            steps in prop::collection::vec(prop_oneof![4 => Just(Step::Push), 1 => (0..40_u64).prop_map(Step::Trim)], 0..60),
+            steps in prop::collection::vec(prop_oneof![8 => Just(Step::Push), 1 => Just(Step::Lose), 2 => (0..40_u64).prop_map(Step::Trim)], 0..60),
             bytes_max in 0..1_000_usize,
         ) {
             let mut backlog = Backlog::default();
@@ -116,6 +123,11 @@ mod tests {
                     Step::Push => {
                         pushed += 1;
                         prop_assert_eq!(backlog.push(frame(pushed), bytes_max), pushed);
+                    }
+                    Step::Lose => {
+                        backlog.lose();
+                        prop_assert!(!backlog.reaches_back_to(pushed));
+                        pushed += 1;
                     }
                     Step::Trim(number) => backlog.trim(number),
                 }

@@ -4,7 +4,8 @@
 //! event, or an answer behind a change, goes out only when it could be found again ([`Journal::is_durable`]). From time to time the state of all
 //! sessions is written down anew, and what came before is trimmed.
 //!
-//! While the log is slow or away, what waits for it is bounded: beyond the bound no client is read from, and no handler of one begins.
+//! While the log is slow or away, what waits for it is bounded: beyond one bound no client is read from, and no handler of one begins;
+//! beyond another, a client that is away and is sent more does not get its session back.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -34,8 +35,10 @@ const SESSIONS: &str = "sessions";
 const ENTRY_BYTES: usize = 256 * 1024;
 /// Changes after which everything is written down anew, in bytes: at least so many, and twice what that takes.
 const REWRITE_BYTES: usize = 4 * 1024 * 1024;
-/// Changes that may wait to be stored before no more are taken from clients, in bytes. What suspended sessions are sent is taken beyond it.
+/// Changes that may wait to be stored before no more are taken from clients, in bytes. What the application does by itself is taken beyond it.
 const QUEUE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Changes that may wait before clients that are away are given up, in bytes: nothing more can be kept for them.
+const FULL_BYTES: usize = 4 * QUEUE_BYTES_MAX;
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 pub(crate) struct Journal {
@@ -120,6 +123,11 @@ impl Journal {
             state.await_with(handle);
         }
         is_over
+    }
+
+    /// Whether so much waits to be stored that no more may be kept for clients that are away.
+    pub(crate) fn is_full(&self) -> bool {
+        FULL_BYTES < self.queued_bytes.load(Ordering::Acquire)
     }
 
     /// Writes what is queued, for as long as the journal is open. `server` has the sessions that it is about.

@@ -60,13 +60,15 @@ impl Session {
         namespace: &Arc<str>,
         record: Record,
     ) {
-        self.begin_with(pen, state, namespace);
-        self.written.store(pen.write(record), Ordering::Release);
+        if !state.is_lost {
+            self.begin_with(pen, state, namespace);
+            self.written.store(pen.write(record), Ordering::Release);
+        }
     }
 
     /// The journal learns of the session, if it does not know of it.
     pub(super) fn begin_with(&self, pen: &mut Pen<'_>, state: &mut State, namespace: &Arc<str>) {
-        if !std::mem::replace(&mut state.is_written, true) {
+        if !state.is_lost && !std::mem::replace(&mut state.is_written, true) {
             let begin = Record::Begin { sid: self.id, namespace: namespace.clone(), lineage: self.lineage };
             self.written.store(pen.write(begin), Ordering::Release);
         }
