@@ -55,6 +55,13 @@ impl LocalNews {
         }
     }
 
+    /// Tells every listener that it may have missed something: for a store that hears of other processes over a connection that it has lost.
+    pub fn interrupt(&self) {
+        for waker in self.shared.lock().interrupt() {
+            waker.wake();
+        }
+    }
+
     /// Begins to listen, watching nothing yet. What it hears never ends; dropping it frees everything kept for it.
     pub fn listen(&self) -> Listener {
         let id = self.shared.lock().admit();
@@ -109,6 +116,15 @@ impl Switchboard {
         woken
     }
 
+    fn interrupt(&mut self) -> Vec<Waker> {
+        let mut woken = Vec::new();
+        for waiting in self.listeners.values_mut() {
+            waiting.interrupt();
+            woken.extend(waiting.waker.take());
+        }
+        woken
+    }
+
     fn watch(&mut self, id: u64, room: &RoomId) {
         // A listener whose stream was dropped is gone; its interest may outlive it and must not bring it back.
         if let Some(waiting) = self.listeners.get_mut(&id) {
@@ -145,12 +161,17 @@ impl Switchboard {
 impl Waiting {
     fn push(&mut self, news: &News) {
         if LISTENER_NEWS_MAX <= self.heard.len() || LISTENER_BYTES_MAX < self.bytes + bytes(news) {
-            self.heard.clear();
-            self.bytes = 0;
-            self.heard.push_back(Heard::Interrupted);
+            self.interrupt();
         }
         self.bytes += bytes(news);
         self.heard.push_back(Heard::News(news.clone()));
+    }
+
+    /// What waited is of no use any more: everything is looked at.
+    fn interrupt(&mut self) {
+        self.heard.clear();
+        self.bytes = 0;
+        self.heard.push_back(Heard::Interrupted);
     }
 
     fn pop(&mut self) -> Option<Heard> {
@@ -255,6 +276,19 @@ mod tests {
         assert_eq!(listener.heard.next().await, Some(Heard::Interrupted));
         assert_eq!(listener.heard.next().await, Some(Heard::News(grown(&room, last))));
         assert_eq!(listener.heard.next().now_or_never(), None);
+    }
+
+    #[tokio::test]
+    async fn an_interruption_is_heard_by_all_and_takes_the_place_of_what_waited() {
+        let (news, room) = (LocalNews::default(), RoomId::new("a").unwrap());
+        let mut listeners = [news.listen(), news.listen()];
+        listeners[0].interest.watch(&room).await.unwrap();
+        news.announce(&grown(&room, 1));
+        news.interrupt();
+        for listener in &mut listeners {
+            assert_eq!(listener.heard.next().await, Some(Heard::Interrupted));
+            assert_eq!(listener.heard.next().now_or_never(), None);
+        }
     }
 
     #[tokio::test]

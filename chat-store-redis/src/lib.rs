@@ -1,0 +1,18 @@
+//! Redis backend of chat-core: rooms shared by many nodes.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod connect_error;
+mod delivery;
+mod error;
+mod keys;
+mod link;
+mod log;
+mod options;
+mod packed;
+mod script;
+mod store;
+mod subscription;
+
+pub use connect_error::ConnectError;
+pub use options::RedisOptions;
+pub use store::RedisStore;

@@ -1,0 +1,209 @@
+//! Real `redis-server` processes, each with a folder of its own, ended with the test.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::time::sleep;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One server. Dropping it kills it.
+pub(crate) struct Server {
+    pub(crate) port: u16,
+    folder: TempDir,
+    options: Vec<String>,
+    process: Child,
+}
+
+impl Server {
+    /// Keeps nothing on the disk.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&["--save", "", "--appendonly", "no"]).await
+    }
+
+    pub(crate) async fn start_with(options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        loop {
+            let port = free_port();
+            let mut process = spawn(port, &folder, &options);
+            if answers(port, &mut process).await {
+                return Self { port, folder, options, process };
+            }
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) async fn connection(&self) -> MultiplexedConnection {
+        let client = redis::Client::open(self.url()).unwrap();
+        client.get_multiplexed_async_connection().await.unwrap()
+    }
+
+    /// As a power cut would, but for what the operating system still writes.
+    pub(crate) async fn kill(&mut self) {
+        self.process.kill().await.unwrap();
+    }
+
+    /// On the same port, with what it has kept.
+    pub(crate) async fn restart(&mut self) {
+        self.process = spawn(self.port, &self.folder, &self.options);
+        assert!(answers(self.port, &mut self.process).await, "the port was taken meanwhile");
+    }
+
+    /// Its process stands still, or goes on.
+    pub(crate) fn signal(&self, signal: &str) {
+        let id = self.process.id().expect("it runs").to_string();
+        let done = std::process::Command::new("kill").args([format!("-{signal}"), id]).status().unwrap();
+        assert!(done.success());
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+}
+
+fn free_port() -> u16 {
+    // The cluster's bus has a port 10,000 above.
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if port < 55_000 && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok() {
+            return port;
+        }
+    }
+}
+
+fn spawn(port: u16, folder: &TempDir, options: &[String]) -> Child {
+    Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--logfile", "log", "--dir"])
+        .arg(folder.path())
+        .args(options)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("redis-server is installed")
+}
+
+/// False: it has ended, since somebody else has the port.
+async fn answers(port: u16, process: &mut Child) -> bool {
+    let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if process.try_wait().unwrap().is_some() {
+            return false;
+        }
+        if let Ok(mut connection) = client.get_multiplexed_async_connection().await
+            && redis::cmd("PING").query_async::<()>(&mut connection).await.is_ok()
+        {
+            return true;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    panic!("redis-server does not answer");
+}
+
+/// Shards, each of one primary, and a replica if wanted.
+pub(crate) struct Cluster {
+    pub(crate) primaries: Vec<Server>,
+    pub(crate) replicas: Vec<Server>,
+}
+
+impl Cluster {
+    pub(crate) async fn start(shards: usize) -> Self {
+        let mut primaries = Vec::new();
+        for _ in 0..shards {
+            primaries.push(Server::start_with(&CLUSTERED).await);
+        }
+        let slots = 16_384 / shards + 1;
+        for (index, primary) in primaries.iter().enumerate() {
+            let mut connection = primary.connection().await;
+            let (from, to) = (index * slots, ((index + 1) * slots).min(16_384) - 1);
+            let run = |command: &str| {
+                let mut all = redis::cmd("CLUSTER");
+                command.split(' ').for_each(|part| drop(all.arg(part)));
+                all
+            };
+            for command in [
+                format!("SET-CONFIG-EPOCH {}", index + 1),
+                format!("ADDSLOTSRANGE {from} {to}"),
+                format!("MEET 127.0.0.1 {}", primaries[0].port),
+            ] {
+                run(&command).query_async::<()>(&mut connection).await.unwrap();
+            }
+        }
+        let cluster = Self { primaries, replicas: Vec::new() };
+        for primary in &cluster.primaries {
+            until_ready(primary, shards).await;
+        }
+        cluster
+    }
+
+    /// Each primary gets a replica, which is in step with it when this returns.
+    pub(crate) async fn with_replicas(mut self) -> Self {
+        for primary in &self.primaries {
+            let replica = Server::start_with(&CLUSTERED).await;
+            let mut connection = replica.connection().await;
+            let port = primary.port.to_string();
+            redis::cmd("CLUSTER")
+                .arg("MEET")
+                .arg("127.0.0.1")
+                .arg(port)
+                .query_async::<()>(&mut connection)
+                .await
+                .unwrap();
+            let id: String =
+                redis::cmd("CLUSTER").arg("MYID").query_async(&mut primary.connection().await).await.unwrap();
+            eventually("the replica follows", async || {
+                redis::cmd("CLUSTER")
+                    .arg("REPLICATE")
+                    .arg(&id)
+                    .query_async::<()>(&mut connection.clone())
+                    .await
+                    .is_ok()
+            })
+            .await;
+            eventually("the replica is in step", async || {
+                let info: String =
+                    redis::cmd("INFO").arg("replication").query_async(&mut connection.clone()).await.unwrap();
+                info.contains("master_link_status:up")
+            })
+            .await;
+            self.replicas.push(replica);
+        }
+        self
+    }
+
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.primaries.iter().map(Server::url).collect()
+    }
+}
+
+const CLUSTERED: [&str; 8] =
+    ["--save", "", "--appendonly", "no", "--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+
+async fn until_ready(server: &Server, nodes: usize) {
+    let connection = server.connection().await;
+    eventually("the cluster is ready", async || {
+        let info: String =
+            redis::cmd("CLUSTER").arg("INFO").query_async(&mut connection.clone()).await.unwrap();
+        info.contains("cluster_state:ok") && info.contains(&format!("cluster_known_nodes:{nodes}"))
+    })
+    .await;
+}
+
+pub(crate) async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "never: {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
