@@ -19,6 +19,12 @@ pub(crate) enum OpenError {
     #[cfg(feature = "sqlite")]
     #[error(transparent)]
     Sqlite(#[from] chat_store_sqlite::ConnectError),
+    #[cfg(feature = "redis")]
+    #[error(transparent)]
+    Redis(#[from] chat_store_redis::ConnectError),
+    #[cfg(not(feature = "redis"))]
+    #[error("Redis is not compiled into this server: choose --store memory:")]
+    NoRedis,
     #[cfg(not(feature = "sqlite"))]
     #[error("{} needs SQLite, which is not compiled into this server: choose --store memory:", .0.display())]
     NotCompiledIn(std::path::PathBuf),
@@ -51,6 +57,26 @@ pub(crate) async fn open(url: &StoreUrl, keep: &Keep) -> Result<Opened, OpenErro
                 close: Box::pin(async move { closing.close().await }),
             })
         }
+        #[cfg(feature = "redis")]
+        StoreUrl::Redis(redis) => {
+            let mut options = match (redis.cluster, &redis.urls[..]) {
+                (false, [url]) => chat_store_redis::RedisOptions::new(url),
+                (_, urls) => chat_store_redis::RedisOptions::cluster(urls),
+            };
+            options.keep_keys_for = keep.keys;
+            options.retain_for = keep.age_max;
+            if let Some(entries) = keep.messages_max {
+                options.room_entries_max = Some(u64::from(entries.get()));
+            }
+            let store = options.connect().await?;
+            for caution in store.cautions().await {
+                tracing::warn!("{caution}");
+            }
+            // What was answered is with Redis: there is nothing to finish.
+            Ok(Opened { backends: Backends::from_store(store), close: Box::pin(async {}) })
+        }
+        #[cfg(not(feature = "redis"))]
+        StoreUrl::Redis(_) => Err(OpenError::NoRedis),
         #[cfg(not(feature = "sqlite"))]
         StoreUrl::Sqlite(path) => {
             let _ = keep;

@@ -46,6 +46,20 @@ pub(crate) struct Config {
 pub(crate) enum StoreUrl {
     Memory,
     Sqlite(PathBuf),
+    Redis(RedisUrl),
+}
+
+/// One Redis server, or some nodes of a cluster. May contain a password.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct RedisUrl {
+    pub(crate) urls: Vec<String>,
+    pub(crate) cluster: bool,
+}
+
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisUrl").field("cluster", &self.cluster).finish_non_exhaustive()
+    }
 }
 
 /// Which other sites' pages may connect; the server's own always may.
@@ -153,7 +167,12 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 fn store(text: &str) -> Result<StoreUrl, String> {
-    const COMPILED_IN: &str = if cfg!(feature = "sqlite") { "sqlite:PATH or memory:" } else { "memory:" };
+    const COMPILED_IN: &str = match (cfg!(feature = "sqlite"), cfg!(feature = "redis")) {
+        (true, true) => "sqlite:PATH, redis://HOST:PORT, redis+cluster://HOST:PORT,HOST:PORT or memory:",
+        (true, false) => "sqlite:PATH or memory:",
+        (false, true) => "redis://HOST:PORT, redis+cluster://HOST:PORT,HOST:PORT or memory:",
+        (false, false) => "memory:",
+    };
     match text.split_once(':') {
         Some(("memory", "")) => Ok(StoreUrl::Memory),
         Some(("sqlite", "")) => Err("the path is missing; write sqlite:chat.db".to_owned()),
@@ -161,11 +180,31 @@ fn store(text: &str) -> Result<StoreUrl, String> {
         Some(("sqlite", path)) if cfg!(feature = "sqlite") => {
             Ok(StoreUrl::Sqlite(PathBuf::from(path.strip_prefix("//").unwrap_or(path))))
         }
-        Some((scheme @ ("sqlite" | "redis" | "rediss"), _)) => {
+        Some(("redis" | "rediss", _)) if cfg!(feature = "redis") => {
+            Ok(StoreUrl::Redis(RedisUrl { urls: vec![text.to_owned()], cluster: false }))
+        }
+        Some((scheme @ ("redis+cluster" | "rediss+cluster"), nodes)) if cfg!(feature = "redis") => {
+            Ok(StoreUrl::Redis(redis_cluster(scheme, nodes)?))
+        }
+        Some((scheme @ ("sqlite" | "redis" | "rediss" | "redis+cluster" | "rediss+cluster"), _)) => {
             Err(format!("{scheme} is not compiled into this server; it has {COMPILED_IN}"))
         }
         _ => Err(format!("write {COMPILED_IN}")),
     }
+}
+
+/// The nodes of a cluster, with one user and password for all of them in front.
+fn redis_cluster(scheme: &str, nodes: &str) -> Result<RedisUrl, String> {
+    let (plain, _) = scheme.split_once('+').unwrap_or((scheme, ""));
+    let nodes = nodes.strip_prefix("//").unwrap_or(nodes);
+    let (login, nodes) = nodes.rsplit_once('@').map_or(("", nodes), |(login, nodes)| (login, nodes));
+    let login = if login.is_empty() { String::new() } else { format!("{login}@") };
+    let nodes = nodes.split(',').filter(|node| !node.is_empty());
+    let urls: Vec<String> = nodes.map(|node| format!("{plain}://{login}{node}")).collect();
+    if urls.is_empty() {
+        return Err(format!("name at least one node of the cluster: {scheme}://HOST:PORT"));
+    }
+    Ok(RedisUrl { urls, cluster: true })
 }
 
 /// A number, with 0 for "no limit".

@@ -172,6 +172,9 @@ fn announce(address: SocketAddr, config: &Config) {
     let kept = match &config.store {
         StoreUrl::Memory => "in memory only: they are gone when it stops".to_owned(),
         StoreUrl::Sqlite(path) => format!("in {}", path.display()),
+        // Its address may contain a password.
+        StoreUrl::Redis(redis) if redis.cluster => "in a Redis Cluster".to_owned(),
+        StoreUrl::Redis(_) => "in Redis".to_owned(),
     };
     // Nobody may be listening on standard output; that is no reason not to serve.
     let _ = writeln!(io::stdout(), "The chat is at {url} and keeps its messages {kept}.");

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use chat_core::{Progress, RoomId, SubscriberId};
+use chat_core::{NodeId, Progress, RoomId, SubscriberId};
 
 /// How all names begin that this store uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,27 @@ impl Keys {
     pub(crate) fn room_of(&self, channel: &str) -> Option<RoomId> {
         let name = channel.strip_prefix(&self.prefix)?.strip_prefix(":{")?.strip_suffix('}')?;
         RoomId::reserved(&decoded(name)?).ok()
+    }
+
+    /// Who is in a room, and the seats that one node has there: beside the room's own key, in the same slot.
+    pub(crate) fn seats(&self, room: &RoomId, node: NodeId) -> [String; 3] {
+        let room = self.room(room);
+        [format!("{room}:here"), format!("{room}:users"), format!("{room}:seats:{}", node.0)]
+    }
+
+    /// The rooms in which a node may have seats.
+    pub(crate) fn rooms_of(&self, node: NodeId) -> String {
+        format!("{}:node:{}", self.prefix, node.0)
+    }
+
+    /// Until when each node's lease lasts.
+    pub(crate) fn leases(&self) -> String {
+        format!("{}:{{nodes}}:leases", self.prefix)
+    }
+
+    /// The nodes that have taken seats.
+    pub(crate) fn nodes(&self) -> String {
+        format!("{}:{{nodes}}:seated", self.prefix)
     }
 
     /// Where the store's identity is. No room's key ends without a brace.

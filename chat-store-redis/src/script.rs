@@ -5,18 +5,27 @@ use std::sync::LazyLock;
 use redis::Script;
 
 macro_rules! scripts {
-    ($($name:ident $file:literal)*) => {
-        $(pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| {
-            Script::new(concat!(include_str!("scripts/room.lua"), include_str!(concat!("scripts/", $file))))
-        });)*
+    ($($begin:literal: $($name:ident $file:literal)*;)*) => {
+        $($(pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| {
+            Script::new(concat!(include_str!(concat!("scripts/", $begin)), include_str!(concat!("scripts/", $file))))
+        });)*)*
     };
 }
 
 scripts! {
+    "room.lua":
     APPEND "append.lua"
     READ "read.lua"
     TRIM "trim.lua"
     REDACT "redact.lua"
     RENEW_EPOCH "renew_epoch.lua"
-    ADVANCE "advance.lua"
+    ADVANCE "advance.lua";
+    "here.lua":
+    ENTER "enter.lua"
+    LEAVE "leave.lua"
+    EVICT "evict.lua"
+    ROSTER "roster.lua";
+    "nodes.lua":
+    RENEW "renew.lua"
+    LAPSED "lapsed.lua";
 }

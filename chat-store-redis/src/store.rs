@@ -8,6 +8,7 @@ use crate::connect_error::ConnectError;
 use crate::keys::Keys;
 use crate::link::{Connector, Link};
 use crate::options::RedisOptions;
+use crate::presence::Turns;
 
 /// Rooms in Redis; see [the crate](crate). Cloning gives another handle to the same store.
 #[derive(Clone, Debug)]
@@ -21,6 +22,7 @@ struct Shared {
     keys: Keys,
     connector: Connector,
     link: Link,
+    turns: Turns,
 }
 
 impl RedisStore {
@@ -36,7 +38,7 @@ impl RedisStore {
         let connector = Connector::new(&options)?;
         let link = connector.connect().await.map_err(ConnectError::from_redis)?;
         let keys = Keys::new(&options.prefix);
-        Ok(Self { shared: Arc::new(Shared { options, keys, connector, link }) })
+        Ok(Self { shared: Arc::new(Shared { options, keys, connector, link, turns: Turns::default() }) })
     }
 
     pub(crate) fn options(&self) -> &RedisOptions {
@@ -53,6 +55,10 @@ impl RedisStore {
 
     pub(crate) fn connector(&self) -> &Connector {
         &self.shared.connector
+    }
+
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.shared.turns
     }
 
     /// For one command or more.

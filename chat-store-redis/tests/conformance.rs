@@ -15,8 +15,7 @@ mod one_server {
         (store, server)
     }
 
-    chat_core::conformance!(log: new_store);
-    chat_core::conformance!(delivery: new_store);
+    chat_core::conformance!(new_store);
 }
 
 mod cluster {
@@ -28,6 +27,5 @@ mod cluster {
         (store, cluster)
     }
 
-    chat_core::conformance!(log: new_store);
-    chat_core::conformance!(delivery: new_store);
+    chat_core::conformance!(new_store);
 }

@@ -129,7 +129,7 @@ impl Cluster {
             let (from, to) = (index * slots, ((index + 1) * slots).min(16_384) - 1);
             let run = |command: &str| {
                 let mut all = redis::cmd("CLUSTER");
-                command.split(' ').for_each(|part| drop(all.arg(part)));
+                all.arg(command.split(' ').collect::<Vec<_>>());
                 all
             };
             for command in [
