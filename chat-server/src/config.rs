@@ -2,6 +2,7 @@
 //!
 //! A pure function of the command line, the environment and the configuration file; which of them wins is decided in `settings.rs`.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;

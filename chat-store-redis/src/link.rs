@@ -8,6 +8,7 @@ use redis::aio::{
 };
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisFuture,
@@ -21,7 +22,7 @@ use crate::options::RedisOptions;
 /// How to connect.
 #[derive(Clone, Debug)]
 pub(crate) enum Connector {
-    One(Client, RedisOptions),
+    One(Box<Client>, RedisOptions),
     Cluster(RedisOptions),
 }
 
@@ -56,7 +57,8 @@ impl Connector {
         let info = url.as_str().into_connection_info().map_err(ConnectError::Address)?;
         let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let info = info.set_redis_settings(redis).set_tcp_settings(tcp);
-        Ok(Self::One(Client::open(info).map_err(ConnectError::Address)?, options.clone()))
+        let client = Client::open(info).map_err(ConnectError::Address)?;
+        Ok(Self::One(Box::new(client), options.clone()))
     }
 
     pub(crate) async fn connect(&self) -> RedisResult<Link> {
@@ -67,7 +69,7 @@ impl Connector {
                     .set_max_delay(Duration::from_secs(2))
                     .set_response_timeout(Some(options.response_timeout))
                     .set_connection_timeout(Some(options.connection_timeout));
-                Ok(Link::One(ConnectionManager::new_with_config(client.clone(), config).await?))
+                Ok(Link::One(ConnectionManager::new_with_config((**client).clone(), config).await?))
             }
             Self::Cluster(options) => {
                 let client: ClusterClient = cluster(options).build()?;
@@ -115,10 +117,9 @@ fn cluster(options: &RedisOptions) -> ClusterClientBuilder {
 
 /// A connection that is dead without anybody having said so is found out by the kernel.
 fn tcp_settings(options: &RedisOptions) -> TcpSettings {
-    let keepalive = TcpKeepalive::new()
-        .with_time(options.heartbeat_interval)
-        .with_interval(options.heartbeat_interval)
-        .with_retries(2);
+    // The kernel counts in seconds.
+    let every = options.heartbeat_interval.max(Duration::from_secs(1));
+    let keepalive = TcpKeepalive::new().with_time(every).with_interval(every).with_retries(2);
     let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
     #[cfg(target_os = "linux")]
     let settings = settings.set_user_timeout(options.response_timeout * 2);
@@ -150,6 +151,19 @@ impl NewsLink {
         match self {
             Self::One(connection) => redis::cmd("PING").query_async(connection).await,
             Self::Cluster(connection) => redis::cmd("PING").query_async(connection).await,
+        }
+    }
+}
+
+impl Link {
+    /// Whether every primary answers.
+    pub(crate) async fn ping(&mut self) -> RedisResult<()> {
+        match self {
+            Self::One(connection) => redis::cmd("PING").query_async(connection).await,
+            Self::Cluster(connection) => {
+                let everywhere = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+                connection.route_command(redis::cmd("PING"), everywhere).await.map(drop)
+            }
         }
     }
 }

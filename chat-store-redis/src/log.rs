@@ -44,7 +44,7 @@ impl MessageLog for RedisStore {
             .arg(&name)
             .arg(self.connector().publish())
             .arg(entries_max)
-            .arg(retain_for.map_or(0, |age| millis(age)))
+            .arg(retain_for.map_or(0, millis))
             .arg(millis(options.keep_keys_for))
             .invoke_async(&mut self.link())
             .await

@@ -1,8 +1,9 @@
 //! [`RedisStore`]: connecting, and what its parts share.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use chat_core::RoomId;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::connect_error::ConnectError;
 use crate::keys::Keys;
@@ -21,8 +22,9 @@ struct Shared {
     options: RedisOptions,
     keys: Keys,
     connector: Connector,
-    link: Link,
+    link: RwLock<Link>,
     turns: Turns,
+    _stop: DropGuard,
 }
 
 impl RedisStore {
@@ -38,7 +40,17 @@ impl RedisStore {
         let connector = Connector::new(&options)?;
         let link = connector.connect().await.map_err(ConnectError::from_redis)?;
         let keys = Keys::new(&options.prefix);
-        Ok(Self { shared: Arc::new(Shared { options, keys, connector, link, turns: Turns::default() }) })
+        let stop = CancellationToken::new();
+        let shared = Arc::new(Shared {
+            options,
+            keys,
+            connector,
+            link: RwLock::new(link),
+            turns: Turns::default(),
+            _stop: stop.clone().drop_guard(),
+        });
+        tokio::spawn(stop.run_until_cancelled_owned(keep(Arc::downgrade(&shared))));
+        Ok(Self { shared })
     }
 
     pub(crate) fn options(&self) -> &RedisOptions {
@@ -63,6 +75,28 @@ impl RedisStore {
 
     /// For one command or more.
     pub(crate) fn link(&self) -> Link {
-        self.shared.link.clone()
+        self.shared.link()
+    }
+}
+
+impl Shared {
+    fn link(&self) -> Link {
+        self.link.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Makes another connection where the one there is does not answer: it may be dead without anybody having said so. One that was closed comes
+/// back by itself.
+async fn keep(shared: Weak<Shared>) {
+    loop {
+        let Some(interval) = shared.upgrade().map(|shared| shared.options.heartbeat_interval) else { return };
+        tokio::time::sleep(interval).await;
+        let Some(shared) = shared.upgrade() else { return };
+        let answer = shared.link().ping().await;
+        if answer.is_err_and(|error| error.is_timeout())
+            && let Ok(link) = shared.connector.connect().await
+        {
+            *shared.link.write().unwrap_or_else(PoisonError::into_inner) = link;
+        }
     }
 }

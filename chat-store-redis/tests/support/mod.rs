@@ -1,6 +1,8 @@
 //! Real `redis-server` processes, each with a folder of its own, ended with the test.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub(crate) mod proxy;
+
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -180,6 +182,45 @@ impl Cluster {
             self.replicas.push(replica);
         }
         self
+    }
+
+    /// Moves the slot of `key` from the shard that has it to the other one, with what is in it.
+    pub(crate) async fn move_slot_of(&self, key: &str) {
+        let mut connections = Vec::new();
+        let mut ids = Vec::new();
+        for primary in &self.primaries {
+            let mut connection = primary.connection().await;
+            ids.push(redis::cmd("CLUSTER").arg("MYID").query_async::<String>(&mut connection).await.unwrap());
+            connections.push(connection);
+        }
+        let slot: u16 =
+            redis::cmd("CLUSTER").arg("KEYSLOT").arg(key).query_async(&mut connections[0]).await.unwrap();
+        let is_first =
+            redis::cmd("EXISTS").arg(key).query_async::<u64>(&mut connections[0].clone()).await.is_ok();
+        let (from, to) = if is_first { (0, 1) } else { (1, 0) };
+        for (node, state, id) in [(to, "IMPORTING", &ids[from]), (from, "MIGRATING", &ids[to])] {
+            let mut set = redis::cmd("CLUSTER");
+            set.arg("SETSLOT").arg(slot).arg(state).arg(id);
+            set.query_async::<()>(&mut connections[node]).await.unwrap();
+        }
+        let mut keys = redis::cmd("CLUSTER");
+        keys.arg("GETKEYSINSLOT").arg(slot).arg(1_000);
+        let keys: Vec<String> = keys.query_async(&mut connections[from]).await.unwrap();
+        let mut migrate = redis::cmd("MIGRATE");
+        migrate
+            .arg("127.0.0.1")
+            .arg(self.primaries[to].port)
+            .arg("")
+            .arg(0)
+            .arg(5_000)
+            .arg("KEYS")
+            .arg(&keys);
+        migrate.query_async::<()>(&mut connections[from]).await.unwrap();
+        for node in [to, from] {
+            let mut set = redis::cmd("CLUSTER");
+            set.arg("SETSLOT").arg(slot).arg("NODE").arg(&ids[to]);
+            set.query_async::<()>(&mut connections[node]).await.unwrap();
+        }
     }
 
     pub(crate) fn urls(&self) -> Vec<String> {

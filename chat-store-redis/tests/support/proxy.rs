@@ -1,0 +1,92 @@
+//! What lies between a node and Redis: passes everything on, until it is told to cut, or to be silent.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Pass,
+    /// What comes is taken and goes nowhere; nobody is told.
+    Swallow,
+    /// Connections are closed, and new ones at once.
+    Cut,
+}
+
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    mode: Arc<watch::Sender<Mode>>,
+    accepting: JoinHandle<()>,
+}
+
+impl Proxy {
+    pub(crate) async fn start(port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mode = Arc::new(watch::channel(Mode::Pass).0);
+        let accepting = tokio::spawn({
+            let mode = mode.clone();
+            async move {
+                while let Ok((client, _)) = listener.accept().await {
+                    if *mode.borrow() == Mode::Cut {
+                        continue;
+                    }
+                    let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
+                    let (from_client, to_client) = client.into_split();
+                    let (from_server, to_server) = server.into_split();
+                    tokio::spawn(pass(from_client, to_server, mode.subscribe()));
+                    tokio::spawn(pass(from_server, to_client, mode.subscribe()));
+                }
+            }
+        });
+        Self { address, mode, accepting }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    pub(crate) fn pass(&self) {
+        self.mode.send_replace(Mode::Pass);
+    }
+
+    /// Connections that are open now will never say anything again, not even once it passes.
+    pub(crate) fn swallow(&self) {
+        self.mode.send_replace(Mode::Swallow);
+    }
+
+    pub(crate) fn cut(&self) {
+        self.mode.send_replace(Mode::Cut);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>) {
+    let mut buffer = vec![0; 16 * 1024];
+    let mut is_dead = *mode.borrow_and_update() == Mode::Swallow;
+    loop {
+        tokio::select! {
+            changed = mode.changed() => {
+                if changed.is_err() || *mode.borrow_and_update() == Mode::Cut {
+                    return;
+                }
+                is_dead |= *mode.borrow() == Mode::Swallow;
+            }
+            read = from.read(&mut buffer) => match read {
+                Ok(0) | Err(_) => return,
+                Ok(_) if is_dead => {}
+                Ok(count) => if to.write_all(&buffer[..count]).await.is_err() { return },
+            }
+        }
+    }
+}

@@ -1,0 +1,446 @@
+//! What happens to rooms when Redis, or the way to it, is in trouble: seen through the store, and through engines on top of it.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chat_core::{
+    Appended, Author, Backends, Body, Budget, Chat, Delivery, DisplayName, Draft, Entry, Heard, Kind, Limits,
+    MessageKey, MessageLog, News, Offset, PageLimit, Reader, Replay, RoomId, Since, Step, StoreError, UserId,
+};
+use chat_store_redis::{RedisOptions, RedisStore};
+use futures_util::StreamExt;
+use support::proxy::Proxy;
+use support::{Cluster, Server, eventually};
+use tokio::time::timeout;
+
+const SOON: Duration = Duration::from_secs(20);
+/// Kept through a crash of the server, entry by entry.
+const DURABLE: [&str; 6] = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"];
+
+fn room(name: &str) -> RoomId {
+    RoomId::new(name).unwrap()
+}
+
+fn user(id: &str) -> UserId {
+    UserId::new(id).unwrap()
+}
+
+fn draft(key: &str) -> Draft {
+    let author = Author { id: user("ada"), name: DisplayName::new("Ada").unwrap() };
+    Draft { kind: Kind::Message, author, key: MessageKey::new(key).unwrap(), body: Body::text(key) }
+}
+
+fn quick(url: String) -> RedisOptions {
+    let mut options = RedisOptions::new(url);
+    options.response_timeout = Duration::from_millis(400);
+    options.connection_timeout = Duration::from_millis(400);
+    options.heartbeat_interval = Duration::from_millis(200);
+    options
+}
+
+async fn append(store: &RedisStore, room: &RoomId, key: &str) -> Entry {
+    match store.append(room, draft(key)).await.unwrap() {
+        Appended::Fresh { entry, .. } => entry,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// As clients do: again with the same key, until there is an answer. Answers the offset.
+async fn post(chat: &Chat, room: &RoomId, key: &str) -> u64 {
+    let sure = async {
+        loop {
+            match chat.post(room, draft(key)).await {
+                Ok(receipt) => return receipt.bookmark.offset().get(),
+                Err(chat_core::ChatError::Store(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
+                Err(other) => panic!("{other}"),
+            }
+        }
+    };
+    timeout(SOON * 2, sure).await.expect("the post is stored in the end")
+}
+
+async fn node(options: RedisOptions) -> Chat {
+    let store = options.connect().await.unwrap();
+    let mut limits = Limits::default();
+    // Only what must be found out otherwise is tested here.
+    limits.sweep_interval = Duration::from_secs(3_600);
+    Chat::builder(Backends::from_store(store)).limits(limits).start().await.unwrap()
+}
+
+/// The keys of the next so many messages, each with its offset.
+async fn read(reader: &Reader, count: usize) -> Vec<(u64, String)> {
+    let mut seen = Vec::new();
+    while seen.len() < count {
+        match timeout(SOON, reader.next(Budget::default())).await.expect("the messages come") {
+            Step::Run(run) => seen.extend(
+                run.entries.iter().map(|entry| (entry.position.offset.get(), entry.key.as_str().to_owned())),
+            ),
+            other => panic!("{other:?}"),
+        }
+    }
+    seen
+}
+
+fn numbered(range: std::ops::RangeInclusive<u64>) -> Vec<(u64, String)> {
+    range.map(|number| (number, number.to_string())).collect()
+}
+
+#[tokio::test]
+async fn what_was_answered_survives_a_kill_of_a_server_that_writes_to_its_disk() {
+    let mut server = Server::start_with(&DURABLE).await;
+    let store = quick(server.url()).connect().await.unwrap();
+    let (a, identity) = (room("a"), store.identity().await.unwrap());
+    let mut entries = Vec::new();
+    for number in 1..=50 {
+        entries.push(append(&store, &a, &number.to_string()).await);
+    }
+    server.kill().await;
+    assert!(matches!(
+        store.append(&a, draft("51")).await,
+        Err(StoreError::Unavailable { .. } | StoreError::Indeterminate { .. })
+    ));
+    server.restart().await;
+    eventually("the store answers again", async || store.bounds(&[room("a")]).await.is_ok()).await;
+    let limit = PageLimit { entries: 100.try_into().unwrap(), bytes: 1 << 20 };
+    let Replay::Page { entries: kept, .. } = store
+        .read(&a, chat_core::Position { offset: Offset::ZERO, ..entries[0].position }, limit)
+        .await
+        .unwrap()
+    else {
+        panic!("lost")
+    };
+    assert_eq!(kept[..50], entries);
+    assert_eq!(store.identity().await.unwrap(), identity);
+    assert!(
+        matches!(store.append(&a, draft("50")).await.unwrap(), Appended::Duplicate { bookmark, .. } if bookmark == entries[49].bookmark())
+    );
+}
+
+#[tokio::test]
+async fn after_a_restart_without_a_disk_whoever_lost_something_is_told_and_nobody_else() {
+    let mut server = Server::start().await;
+    let (one, other) = (node(quick(server.url())).await, node(quick(server.url())).await);
+    let (a, quiet) = (room("a"), room("quiet"));
+    let (loses, has_nothing) = (other.reader(user("bob")), other.reader(user("cyd")));
+    loses.join(&a, Since::Start).await.unwrap();
+    has_nothing.join(&quiet, Since::Start).await.unwrap();
+    for number in 1..=3 {
+        post(&one, &a, &number.to_string()).await;
+    }
+    assert_eq!(read(&loses, 3).await, numbered(1..=3));
+    server.kill().await;
+    server.restart().await;
+    // In another life of the room, and no further than before.
+    assert_eq!(post(&one, &a, "new").await, 1);
+    assert_eq!(post(&one, &quiet, "first").await, 1);
+    match timeout(SOON, loses.next(Budget::default())).await.expect("it is told") {
+        Step::Lost { room, bounds, .. } => assert_eq!((room, bounds.head.offset().get()), (a, 1)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(read(&loses, 1).await, [(1, "new".to_owned())]);
+    assert_eq!(read(&has_nothing, 1).await, [(1, "first".to_owned())]);
+}
+
+#[tokio::test]
+async fn while_redis_stands_still_posts_fail_and_afterwards_each_is_stored_once() {
+    let server = Server::start().await;
+    let (one, other) = (node(quick(server.url())).await, node(quick(server.url())).await);
+    let a = room("a");
+    let reader = other.reader(user("bob"));
+    reader.join(&a, Since::Start).await.unwrap();
+    post(&one, &a, "1").await;
+    server.signal("STOP");
+    let failed = timeout(SOON, one.post(&a, draft("2"))).await.expect("it is answered");
+    assert!(
+        matches!(failed, Err(chat_core::ChatError::Store(StoreError::Indeterminate { .. }))),
+        "{failed:?}"
+    );
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    server.signal("CONT");
+    assert_eq!(post(&one, &a, "2").await, 2);
+    assert_eq!(post(&one, &a, "3").await, 3);
+    assert_eq!(read(&reader, 3).await, numbered(1..=3));
+}
+
+#[tokio::test]
+async fn a_node_whose_connections_are_cut_hears_what_it_missed() {
+    let server = Server::start().await;
+    let proxy = Proxy::start(server.port).await;
+    let (near, far) = (node(quick(server.url())).await, node(quick(proxy.url())).await);
+    let a = room("a");
+    let reader = far.reader(user("bob"));
+    reader.join(&a, Since::Start).await.unwrap();
+    let mut next = 1;
+    for _ in 0..3 {
+        post(&near, &a, &next.to_string()).await;
+        assert_eq!(read(&reader, 1).await, numbered(next..=next));
+        proxy.cut();
+        post(&near, &a, &(next + 1).to_string()).await;
+        proxy.pass();
+        assert_eq!(read(&reader, 1).await, numbered(next + 1..=next + 1));
+        // And what it posts itself is stored.
+        assert_eq!(post(&far, &a, &(next + 2).to_string()).await, next + 2);
+        assert_eq!(read(&reader, 1).await, numbered(next + 2..=next + 2));
+        next += 3;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_dead_without_a_word_is_found_out() {
+    let server = Server::start().await;
+    let proxy = Proxy::start(server.port).await;
+    let (near, far) = (node(quick(server.url())).await, node(quick(proxy.url())).await);
+    let a = room("a");
+    let reader = far.reader(user("bob"));
+    reader.join(&a, Since::Start).await.unwrap();
+    post(&near, &a, "1").await;
+    assert_eq!(read(&reader, 1).await, numbered(1..=1));
+    proxy.swallow();
+    post(&near, &a, "2").await;
+    // The connections from before stay dead: others must be made.
+    proxy.pass();
+    assert_eq!(read(&reader, 1).await, numbered(2..=2));
+    assert_eq!(post(&far, &a, "3").await, 3);
+}
+
+#[tokio::test]
+async fn a_room_that_was_deleted_or_damaged_is_not_misread() {
+    let server = Server::start().await;
+    let store = quick(server.url()).connect().await.unwrap();
+    let mut connection = server.connection().await;
+    let limit = PageLimit { entries: 100.try_into().unwrap(), bytes: 1 << 20 };
+    let a = room("a");
+    let mut before = Vec::new();
+    for number in 1..=3 {
+        before.push(append(&store, &a, &number.to_string()).await);
+    }
+    // One entry of it, by hand.
+    redis::cmd("HDEL").arg("chat:{a}").arg("e2").query_async::<()>(&mut connection).await.unwrap();
+    let damaged = store.read(&a, before[0].position, limit).await;
+    assert!(matches!(damaged, Err(StoreError::Corrupt { .. })), "{damaged:?}");
+    // Something else in its place.
+    redis::cmd("SET").arg("chat:{b}").arg("x").query_async::<()>(&mut connection).await.unwrap();
+    assert!(matches!(store.append(&room("b"), draft("k")).await, Err(StoreError::Corrupt { .. })));
+    // All of it.
+    let keys: Vec<String> = redis::cmd("KEYS").arg("chat:{a}*").query_async(&mut connection).await.unwrap();
+    assert_eq!(keys, ["chat:{a}"], "a room has one key");
+    redis::cmd("DEL").arg("chat:{a}").query_async::<()>(&mut connection).await.unwrap();
+    assert!(matches!(store.read(&a, before[2].position, limit).await.unwrap(), Replay::Lost { .. }));
+    let after = append(&store, &a, "1").await;
+    assert_ne!(after.position.epoch, before[0].position.epoch);
+    assert!(matches!(store.read(&a, before[0].position, limit).await.unwrap(), Replay::Lost { .. }));
+}
+
+#[tokio::test]
+async fn old_entries_make_way_and_their_keys_are_remembered_as_long_as_promised() {
+    let server = Server::start().await;
+    let mut options = quick(server.url());
+    options.room_entries_max = Some(5);
+    options.keep_keys_for = Duration::from_secs(1);
+    let store = options.connect().await.unwrap();
+    let a = room("a");
+    for number in 1..=20 {
+        append(&store, &a, &number.to_string()).await;
+    }
+    let bounds = store.bounds(&[a.clone()]).await.unwrap()[0];
+    assert_eq!((bounds.trimmed.offset().get(), bounds.head.offset().get()), (15, 20));
+    assert!(matches!(store.append(&a, draft("1")).await.unwrap(), Appended::Duplicate { .. }));
+    let fields = async || -> Vec<String> {
+        redis::cmd("HKEYS").arg("chat:{a}").query_async(&mut server.connection().await).await.unwrap()
+    };
+    assert_eq!(fields().await.iter().filter(|field| field.starts_with('e') && *field != "epoch").count(), 5);
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    append(&store, &a, "21").await;
+    let keys = fields().await.iter().filter(|field| field.starts_with('k')).count();
+    assert_eq!(keys, 5, "those that are kept");
+    // Facts stay.
+    let facts = RoomId::reserved("~facts").unwrap();
+    for number in 1..=20 {
+        append(&store, &facts, &number.to_string()).await;
+    }
+    assert_eq!(store.bounds(&[facts]).await.unwrap()[0].trimmed.offset(), Offset::ZERO);
+}
+
+/// How often each command was executed by `action`, those within scripts included.
+async fn commands(
+    server: &Server,
+    action: impl Future<Output = ()>,
+) -> std::collections::BTreeMap<String, u64> {
+    let mut connection = server.connection().await;
+    redis::cmd("CONFIG").arg("RESETSTAT").query_async::<()>(&mut connection).await.unwrap();
+    action.await;
+    let info: String = redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await.unwrap();
+    let counts = info.lines().filter_map(|line| {
+        let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+        Some((name.to_owned(), rest.split(',').next()?.parse().ok()?))
+    });
+    counts.filter(|(name, _)| !name.starts_with("config") && name != "info" && name != "ping").collect()
+}
+
+#[tokio::test]
+async fn what_each_thing_costs_redis_is_counted() {
+    let server = Server::start().await;
+    let mut options = RedisOptions::new(server.url());
+    options.heartbeat_interval = Duration::from_secs(3_600);
+    let (one, other) = (node(options.clone()).await, node(options).await);
+    let a = room("a");
+    let readers: Vec<Reader> = (0..100).map(|number| other.reader(user(&number.to_string()))).collect();
+    readers[0].join(&a, Since::Start).await.unwrap();
+    post(&one, &a, "1").await;
+    assert_eq!(read(&readers[0], 1).await, numbered(1..=1));
+
+    // Who joins a room that is open costs nothing, if it has a place there, and else a look at where the room begins.
+    let head = one.bounds(&a).await.unwrap().head;
+    let joins = commands(&server, async {
+        for reader in &readers[1..50] {
+            reader.join(&a, Since::Bookmark(head)).await.unwrap();
+        }
+    });
+    let joins = joins.await;
+    assert_eq!(joins.values().sum::<u64>(), 0, "{joins:?}");
+    let joins = commands(&server, async {
+        for reader in &readers[50..] {
+            reader.join(&a, Since::Start).await.unwrap();
+            assert_eq!(read(reader, 1).await, numbered(1..=1));
+        }
+    });
+    let joins = joins.await;
+    assert!(joins.values().sum::<u64>() <= 50 && joins.len() <= 1, "{joins:?}");
+
+    // A post is one command, whoever reads it. Delivering it is none.
+    let posts = commands(&server, async {
+        for number in 2..=11 {
+            post(&one, &a, &number.to_string()).await;
+        }
+        for reader in &readers {
+            assert_eq!(read(reader, 10).await, numbered(2..=11));
+        }
+    });
+    let posts = posts.await;
+    assert_eq!(posts.get("evalsha"), Some(&10), "{posts:?}");
+    assert_eq!(posts.get("publish"), Some(&10), "{posts:?}");
+    let outside = posts
+        .iter()
+        .filter(|(name, _)| !matches!(&name[..], "evalsha" | "publish" | "hget" | "hset" | "hmget" | "time"));
+    assert_eq!(outside.count(), 0, "{posts:?}");
+
+    // A room that is opened: it is subscribed to, and looked at.
+    let opening =
+        commands(&server, async { drop(readers[0].join(&room("b"), Since::Now).await.unwrap()) }).await;
+    assert_eq!(
+        opening.values().sum::<u64>(),
+        opening.get("subscribe").unwrap_or(&0)
+            + opening.get("hmget").unwrap_or(&0)
+            + opening.get("evalsha").unwrap_or(&0)
+            + opening.get("time").unwrap_or(&0),
+        "{opening:?}"
+    );
+    assert_eq!(opening.get("subscribe"), Some(&1), "{opening:?}");
+    assert!(opening.values().sum::<u64>() <= 4, "{opening:?}");
+}
+
+#[tokio::test]
+async fn a_node_is_subscribed_to_the_rooms_in_which_it_has_readers() {
+    let server = Server::start().await;
+    let store = quick(server.url()).connect().await.unwrap();
+    let mut limits = Limits::default();
+    limits.linger = Duration::from_millis(50);
+    let chat = Chat::builder(Backends::from_store(store)).limits(limits).start().await.unwrap();
+    let reader = chat.reader(user("bob"));
+    let subscribed = async || -> BTreeSet<String> {
+        let channels: Vec<String> =
+            redis::cmd("PUBSUB").arg("CHANNELS").query_async(&mut server.connection().await).await.unwrap();
+        channels.into_iter().collect()
+    };
+    for name in ["a", "b", "c"] {
+        reader.join(&room(name), Since::Now).await.unwrap();
+    }
+    assert_eq!(subscribed().await, ["chat:{a}", "chat:{b}", "chat:{c}"].map(str::to_owned).into());
+    reader.leave(&room("b"));
+    eventually("b is left", async || !subscribed().await.contains("chat:{b}")).await;
+    assert_eq!(subscribed().await.len(), 2);
+    drop(reader);
+    eventually("all are left", async || subscribed().await.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_primary_that_fails_is_followed_by_its_replica() {
+    let mut cluster = Cluster::start(3).await.with_replicas().await;
+    let mut options = RedisOptions::cluster(cluster.urls());
+    options.response_timeout = Duration::from_millis(500);
+    options.connection_timeout = Duration::from_millis(500);
+    options.heartbeat_interval = Duration::from_millis(200);
+    let (one, other) = (node(options.clone()).await, node(options).await);
+    // Rooms in every shard.
+    let rooms: Vec<RoomId> = (0..12).map(|number| room(&format!("room {number}"))).collect();
+    let reader = other.reader(user("bob"));
+    for room in &rooms {
+        reader.join(room, Since::Start).await.unwrap();
+        assert_eq!(post(&one, room, "1").await, 1);
+    }
+    read(&reader, 12).await;
+    // In step, so nothing is lost.
+    eventually("the replica has everything", async || {
+        let mut connection = cluster.primaries[0].connection().await;
+        redis::cmd("WAIT").arg(1).arg(1_000).query_async::<u64>(&mut connection).await.unwrap() == 1
+    })
+    .await;
+    cluster.primaries[0].kill().await;
+    let mut expected = BTreeSet::new();
+    for room in &rooms {
+        assert_eq!(post(&one, room, "2").await, 2);
+        expected.insert(room.clone());
+    }
+    while !expected.is_empty() {
+        match timeout(SOON, reader.next(Budget::default())).await.expect("everything comes") {
+            Step::Run(run) => {
+                assert_eq!(run.entries.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>(), ["2"]);
+                assert!(expected.remove(&run.room), "{:?} twice", run.room);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_slot_that_moves_takes_its_listeners_along() {
+    let cluster = Cluster::start(2).await;
+    let mut options = RedisOptions::cluster(cluster.urls());
+    options.heartbeat_interval = Duration::from_millis(200);
+    let store = options.connect().await.unwrap();
+    let a = room("a");
+    let mut listener = store.listen().await.unwrap();
+    listener.interest.watch(&a).await.unwrap();
+    let mut known: BTreeSet<u64> = BTreeSet::new();
+    for number in 1..=3 {
+        append(&store, &a, &number.to_string()).await;
+    }
+    cluster.move_slot_of("chat:{a}").await;
+    for number in 4..=6 {
+        append(&store, &a, &number.to_string()).await;
+    }
+    // Each is heard, or that some may have been missed: then the room is compared with the log.
+    while known.len() < 6 {
+        match timeout(SOON, listener.heard.next()).await.expect("it is heard, or told").unwrap() {
+            Heard::News(News::Appended { entry, .. }) => drop(known.insert(entry.position.offset.get())),
+            Heard::News(other) => panic!("{other:?}"),
+            Heard::Interrupted => break,
+        }
+    }
+    let last = append(&store, &a, "7").await;
+    loop {
+        match timeout(SOON, listener.heard.next()).await.expect("afterwards it is heard again").unwrap() {
+            Heard::News(News::Appended { entry, .. }) if *entry == last => return,
+            Heard::News(_) => {}
+            Heard::Interrupted => {
+                drop(store.announce(&News::Grown { room: a.clone(), head: last.bookmark() }).await)
+            }
+        }
+        if known.len() == 7 {
+            return;
+        }
+    }
+}
