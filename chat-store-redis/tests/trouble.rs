@@ -245,7 +245,7 @@ async fn old_entries_make_way_and_their_keys_are_remembered_as_long_as_promised(
     for number in 1..=20 {
         append(&store, &a, &number.to_string()).await;
     }
-    let bounds = store.bounds(&[a.clone()]).await.unwrap()[0];
+    let bounds = store.bounds(std::slice::from_ref(&a)).await.unwrap()[0];
     assert_eq!((bounds.trimmed.offset().get(), bounds.head.offset().get()), (15, 20));
     assert!(matches!(store.append(&a, draft("1")).await.unwrap(), Appended::Duplicate { .. }));
     let fields = async || -> Vec<String> {
@@ -329,7 +329,10 @@ async fn what_each_thing_costs_redis_is_counted() {
 
     // A room that is opened: it is subscribed to, and looked at.
     let opening =
-        commands(&server, async { drop(readers[0].join(&room("b"), Since::Now).await.unwrap()) }).await;
+        commands(&server, async {
+        readers[0].join(&room("b"), Since::Now).await.unwrap();
+    })
+    .await;
     assert_eq!(
         opening.values().sum::<u64>(),
         opening.get("subscribe").unwrap_or(&0)

@@ -1,0 +1,134 @@
+// Several nodes and one Redis; people hop between the nodes while nodes are killed, and while Redis and the ways to it are in trouble.
+//
+//   CHAT_TROUBLES=100 CHAT_SEED=7 node --test nodes.test.js
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
+import { setTimeout as wait } from 'node:timers/promises';
+
+import { atEnd } from './support/cleanup.js';
+import { FullClient } from './support/full.js';
+import { People } from './support/people.js';
+import { startProxy } from './support/proxy.js';
+import { seeded } from './support/random.js';
+import { IN_MEMORY, startRedis } from './support/redis.js';
+import { startServer } from './support/server.js';
+import { test } from './support/testing.js';
+import { until } from './support/until.js';
+
+const TROUBLES = Number(process.env.CHAT_TROUBLES ?? 15);
+const SEED = Number(process.env.CHAT_SEED ?? Math.floor(Math.random() * 2 ** 32));
+
+test(`in ${TROUBLES} troubles of three nodes and their Redis nothing is lost, repeated or reordered`, { timeout: 300_000 + TROUBLES * 12_000 }, async (t) => {
+  console.log(`# seed ${SEED}`);
+  const random = seeded(SEED);
+  const redis = await startRedis(t);
+  const ways = await Promise.all([1, 2, 3].map(() => startProxy(t, redis.port)));
+  const nodes = [];
+  for (const way of ways) nodes.push(await startServer(t, { store: way.url.replace('http:', 'redis:') }));
+  const front = await startFront(t, nodes, random);
+  const people = new People(t, front.url, random, { one: ['websocket'], two: ['websocket'], three: ['websocket'] });
+  const any = random.pick;
+  const troubles = {
+    'a node is killed': async () => {
+      const node = any(nodes);
+      await node.kill();
+      await wait(random.between(0, 500));
+      await node.start();
+    },
+    'clients hop to other nodes': async () => front.cut(),
+    'Redis is killed and restarted': async () => {
+      await redis.kill();
+      await wait(random.between(0, 500));
+      await redis.start();
+    },
+    'Redis stands still': async () => {
+      redis.signal('SIGSTOP');
+      await wait(random.between(500, 3_000));
+      redis.signal('SIGCONT');
+    },
+    'the connections of a node are cut': async () => any(ways).cut(),
+    'a node waits for answers in vain': async () => {
+      const way = any(ways);
+      way.hold();
+      await wait(random.between(200, 2_000));
+      way.cut();
+    },
+  };
+  const names = Object.keys(troubles);
+  for (let number = 0; number < TROUBLES; number += 1) {
+    await wait(random.between(50, 700));
+    // Each kind at least once, where there are enough.
+    await troubles[names[number] ?? any(names)]();
+  }
+  const { found, acknowledged } = await people.finish();
+  assert.deepEqual(found.slice(0, 20), [], `seed ${SEED}: ${found.length} breaches`);
+  assert.ok(acknowledged > TROUBLES, 'people did chat');
+});
+
+test('a Redis that keeps nothing and is restarted leads to a told loss for those who lost something, and for nobody else', async (t) => {
+  const redis = await startRedis(t, IN_MEMORY);
+  const nodes = [await startServer(t, { store: redis.url }), await startServer(t, { store: redis.url })];
+  const [loses, other] = nodes.map((node) => new FullClient(t, node.url, { rooms: { general: 0 }, transports: ['websocket'] }));
+  const fresh = new FullClient(t, nodes[1].url, { rooms: { quiet: 0 }, transports: ['websocket'] });
+  await Promise.all([loses, other, fresh].map((client) => client.connected()));
+  for (let number = 1; number <= 3; number += 1) assert.equal((await loses.postForSure(`k${number}`, number)).ok, true);
+  await until(() => other.texts().length === 3, 'everybody has the messages');
+  await redis.kill();
+  await redis.start();
+  assert.equal((await loses.postForSure('new', 'new')).ok, true);
+  assert.equal((await fresh.postForSure('first', 'first', 'quiet')).ok, true);
+  await until(() => loses.lost.length === 1 && other.lost.length === 1, 'both are told');
+  await until(() => [loses, other].every((client) => client.texts().at(-1) === 'new') && fresh.texts('quiet').length === 1, 'and get the rest');
+  assert.deepEqual(fresh.lost, []);
+  assert.deepEqual([loses.lost[0].room, loses.lost[0].head], ['general', 1]);
+});
+
+test('a client is recovered by another node after its own was killed', async (t) => {
+  const redis = await startRedis(t);
+  const nodes = [await startServer(t, { store: redis.url }), await startServer(t, { store: redis.url })];
+  const front = await startFront(t, nodes, { pick: (list) => list[0] });
+  const reader = new FullClient(t, front.url, { rooms: { general: 0 }, transports: ['websocket'] });
+  const poster = new FullClient(t, nodes[1].url, { rooms: { general: 0 }, transports: ['websocket'] });
+  await Promise.all([reader.connected(), poster.connected()]);
+  assert.equal((await poster.postForSure('1', 'before')).ok, true);
+  await until(() => reader.texts().length === 1, 'the reader has it');
+  const { id } = reader.socket;
+  await nodes[0].kill();
+  assert.equal((await poster.postForSure('2', 'meanwhile')).ok, true);
+  await reader.connected();
+  await until(() => reader.texts().length === 2, 'the reader has what came meanwhile');
+  assert.deepEqual([reader.socket.recovered, reader.socket.id, reader.texts()], [true, id, ['before', 'meanwhile']]);
+});
+
+/** What a load balancer does without sticky sessions: each connection goes to some node that is there. */
+async function startFront(t, nodes, random) {
+  const clients = new Set();
+  const server = createServer({ noDelay: true }, (client) => {
+    clients.add(client);
+    client.on('error', () => {});
+    client.on('close', () => clients.delete(client));
+    attempt(client, nodes);
+  });
+  const attempt = (client, left) => {
+    if (left.length === 0) return client.destroy();
+    const node = random.pick(left);
+    const upstream = connect({ port: Number(new URL(node.url).port), host: '127.0.0.1', noDelay: true });
+    upstream.once('connect', () => {
+      client.pipe(upstream).pipe(client);
+      client.on('close', () => upstream.destroy());
+      upstream.on('close', () => client.destroy());
+      upstream.on('error', () => client.destroy());
+    });
+    upstream.once('error', () => { if (upstream.pending) attempt(client, left.filter((other) => other !== node)); });
+  };
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const front = {
+    url: `http://127.0.0.1:${server.address().port}`,
+    cut() { for (const client of clients) client.destroy(); },
+  };
+  atEnd(t, () => { front.cut(); server.close(); });
+  return front;
+}
