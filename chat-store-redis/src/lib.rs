@@ -1,4 +1,59 @@
-//! Redis backend of chat-core: rooms shared by many nodes.
+//! Redis backend of chat-core: rooms shared by many nodes, on one Redis server (7.0 or newer) or a Redis Cluster.
+//!
+//! ```no_run
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use chat_core::{Backends, Chat};
+//! use chat_store_redis::RedisStore;
+//!
+//! let store = RedisStore::connect("redis://127.0.0.1:6379").await?;
+//! for caution in store.cautions().await {
+//!     eprintln!("{caution}");
+//! }
+//! let chat = Chat::builder(Backends::from_store(store)).start().await?;
+//! # Ok(())
+//! # }
+//! ```
+//! A cluster: [`RedisOptions::cluster`]. Every node that uses the same Redis with the same [`prefix`](RedisOptions::prefix) serves the same rooms;
+//! nothing else need be told to them.
+//!
+//! # What is durable when
+//! An append is answered when Redis has answered, so what holds is decided by Redis' settings. [`RedisStore::cautions`] looks at them.
+//!
+//! | setting | what holds |
+//! |---|---|
+//! | `appendonly yes`, `appendfsync always` | What was acknowledged survives a crash of Redis, and a power cut as far as the disk tells the truth. |
+//! | `appendonly yes`, `appendfsync everysec` | A crash may take what was acknowledged in the last second or two. |
+//! | only `save`, or nothing | A crash takes everything since the last snapshot, or everything. |
+//! | `maxmemory-policy noeviction` | When memory is full posts fail, and clients try again. |
+//! | any other policy | Redis removes rooms when memory is full, each as a whole. |
+//! | a replica that takes over (Cluster, or a managed endpoint) | Replication is behind by some milliseconds, or by as long as the two were apart. What was not replicated yet is lost. |
+//!
+//! *Whatever is lost is told:* the fingerprints in clients' positions show that a room's history is another one, whatever its numbers say, and exactly those who
+//! had seen what is gone get [`Step::Lost`](chat_core::Step::Lost). Who lost nothing notices nothing.
+//!
+//! While Redis is away posts fail ([`Unavailable`](chat_core::StoreError::Unavailable), or
+//! [`Indeterminate`](chat_core::StoreError::Indeterminate) if the answer is missing) and may be repeated with the same key; connections come back by themselves.
+//!
+//! # What is forgotten when
+//! Memory is finite, so [`RedisOptions::room_entries_max`] is 10,000 unless said otherwise; [`RedisOptions::retain_for`] bounds the age.
+//! Old entries make way when newer ones are appended. A key is remembered as long as its entry, and at least [`RedisOptions::keep_keys_for`] after the post; the keys of
+//! entries that have made way are forgotten with later appends. Rooms whose names begin with `~` keep everything.
+//!
+//! # What is where
+//! | name | what |
+//! |---|---|
+//! | `<prefix>:{<room>}` | One hash with all of a room's log: its state, entries, keys, and how far each reader is. One key, so no part of a room can be evicted or deleted without the rest; it is described in `src/scripts/room.lua`. |
+//! | the channel of the same name | The room's news: entries with their bodies. `SPUBLISH` in a cluster, `PUBLISH` otherwise. |
+//! | `<prefix>:{<room>}:here`, `:users`, `:seats:<node>` | Who is in the room. |
+//! | `<prefix>:node:<node>`, `<prefix>:{nodes}:leases`, `:seated` | Where a node may have seats, and until when. |
+//! | `<prefix>:identity` | The store's identity: keys of clients' recovery derive from it, so whoever can read it can forge them. |
+//!
+//! Names of rooms are percent-encoded in keys. What belongs to a room is in one slot of the cluster.
+//!
+//! # What it costs
+//! A post is one script, which also publishes; delivering is nothing, whoever reads. Opening a room on a node is one subscription and two or three
+//! questions; joining a room that is open is nothing, or one question where it begins at the start. Renewing a node's lease is one command. `tests/trouble.rs` counts.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod cautions;

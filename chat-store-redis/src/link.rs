@@ -64,6 +64,10 @@ impl Connector {
     pub(crate) async fn connect(&self) -> RedisResult<Link> {
         match self {
             Self::One(client, options) => {
+                // The manager tries for long before it says what is wrong.
+                let once =
+                    AsyncConnectionConfig::new().set_connection_timeout(Some(options.connection_timeout));
+                drop(client.get_multiplexed_async_connection_with_config(&once).await?);
                 let config = ConnectionManagerConfig::new()
                     .set_min_delay(Duration::from_millis(50))
                     .set_max_delay(Duration::from_secs(2))

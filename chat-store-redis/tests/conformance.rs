@@ -29,3 +29,21 @@ mod cluster {
 
     chat_core::conformance!(new_store);
 }
+
+/// Killed and started again whenever it is opened; what was answered is on its disk.
+mod reopened {
+    use tokio::sync::Mutex;
+
+    use super::*;
+
+    chat_core::conformance!(
+        reopen: async || Mutex::new(Server::start_with(&support::DURABLE).await),
+        async |place: &Mutex<Server>| {
+            let mut server = place.lock().await;
+            server.kill().await;
+            server.restart().await;
+            RedisStore::connect(server.url()).await.unwrap()
+        },
+        async |store: RedisStore| drop(store)
+    );
+}

@@ -10,15 +10,13 @@ use chat_core::{
     Appended, Author, Backends, Body, Budget, Chat, Delivery, DisplayName, Draft, Entry, Heard, Kind, Limits,
     MessageKey, MessageLog, News, Offset, PageLimit, Reader, Replay, RoomId, Since, Step, StoreError, UserId,
 };
-use chat_store_redis::{RedisOptions, RedisStore};
+use chat_store_redis::{Caution, RedisOptions, RedisStore};
 use futures_util::StreamExt;
 use support::proxy::Proxy;
 use support::{Cluster, Server, eventually};
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(20);
-/// Kept through a crash of the server, entry by entry.
-const DURABLE: [&str; 6] = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"];
 
 fn room(name: &str) -> RoomId {
     RoomId::new(name).unwrap()
@@ -90,7 +88,7 @@ fn numbered(range: std::ops::RangeInclusive<u64>) -> Vec<(u64, String)> {
 
 #[tokio::test]
 async fn what_was_answered_survives_a_kill_of_a_server_that_writes_to_its_disk() {
-    let mut server = Server::start_with(&DURABLE).await;
+    let mut server = Server::start_with(&support::DURABLE).await;
     let store = quick(server.url()).connect().await.unwrap();
     let (a, identity) = (room("a"), store.identity().await.unwrap());
     let mut entries = Vec::new();
@@ -204,6 +202,38 @@ async fn a_connection_that_is_dead_without_a_word_is_found_out() {
     proxy.pass();
     assert_eq!(read(&reader, 1).await, numbered(2..=2));
     assert_eq!(post(&far, &a, "3").await, 3);
+}
+
+#[tokio::test]
+async fn what_the_servers_settings_mean_is_told() {
+    let sound = [&support::DURABLE[..], &["--maxmemory", "1gb", "--maxmemory-policy", "noeviction"]].concat();
+    let (sound, forgetful) = (Server::start_with(&sound).await, Server::start().await);
+    let cautions = async |server: &Server| RedisStore::connect(server.url()).await.unwrap().cautions().await;
+    assert_eq!(cautions(&sound).await, []);
+    assert_eq!(cautions(&forgetful).await, [Caution::NotPersistent, Caution::NoMemoryBound]);
+    let cluster = Cluster::start(2).await;
+    let store = RedisOptions::cluster(cluster.urls()).connect().await.unwrap();
+    assert_eq!(store.cautions().await, [Caution::NotPersistent, Caution::NoMemoryBound]);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_an_address_is_told_and_no_password() {
+    let server = Server::start_with(&["--save", "", "--requirepass", "right-one"]).await;
+    let with = |login: &str| format!("redis://{login}127.0.0.1:{}", server.port);
+    for (url, said) in [
+        ("http://localhost".to_owned(), "must look like redis://"),
+        ("redis://127.0.0.1:1".to_owned(), "check that it runs"),
+        (with(""), "user or the password"),
+        (with(":wrong-one@"), "user or the password"),
+    ] {
+        let error = RedisStore::connect(url.clone()).await.expect_err(&url);
+        let text = format!("{error} {error:?}");
+        assert!(text.contains(said), "{url}: {text}");
+        assert!(!text.contains("wrong-one"), "{text}");
+    }
+    let store = RedisStore::connect(with(":right-one@")).await.unwrap();
+    append(&store, &room("a"), "k").await;
+    assert!(!format!("{store:?}").contains("right-one"));
 }
 
 #[tokio::test]
@@ -328,8 +358,7 @@ async fn what_each_thing_costs_redis_is_counted() {
     assert_eq!(outside.count(), 0, "{posts:?}");
 
     // A room that is opened: it is subscribed to, and looked at.
-    let opening =
-        commands(&server, async {
+    let opening = commands(&server, async {
         readers[0].join(&room("b"), Since::Now).await.unwrap();
     })
     .await;

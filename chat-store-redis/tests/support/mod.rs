@@ -13,6 +13,9 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
+/// Kept through a crash of the server, entry by entry.
+pub(crate) const DURABLE: [&str; 6] = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"];
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One server. Dropping it kills it.
@@ -103,10 +106,15 @@ async fn answers(port: u16, process: &mut Child) -> bool {
         if process.try_wait().unwrap().is_some() {
             return false;
         }
-        if let Ok(mut connection) = client.get_multiplexed_async_connection().await
-            && redis::cmd("PING").query_async::<()>(&mut connection).await.is_ok()
-        {
-            return true;
+        let answer = match client.get_multiplexed_async_connection().await {
+            Ok(mut connection) => redis::cmd("PING").query_async::<()>(&mut connection).await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(()) => return true,
+            // One that wants a password has answered, too.
+            Err(error) if matches!(error.code(), Some("NOAUTH")) => return true,
+            Err(_) => {}
         }
         sleep(Duration::from_millis(10)).await;
     }
