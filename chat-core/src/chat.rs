@@ -8,6 +8,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::authority::{Action, Authority, Everyone};
 use crate::backends::Backends;
 use crate::delivery::Delivery;
+use crate::direct;
 use crate::entry::{Draft, Timestamp};
 use crate::error::StoreError;
 use crate::history::{self, History, HistoryLimit};
@@ -28,7 +29,7 @@ pub enum ChatError {
     /// The store failed; see there whether to try again.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The [`Authority`] does not allow it.
+    /// The [`Authority`] does not allow it, or the room is a private one of others, or reserved.
     #[error("not allowed in this room")]
     Forbidden,
     /// The author has used the key for something else in this room.
@@ -280,6 +281,10 @@ impl Chat {
         room: &RoomId,
         action: Action,
     ) -> Result<(), ChatError> {
+        // First, so that a stranger gets the same answer whatever the room is, and at the same cost.
+        if direct::keeps_out(who, room) {
+            return Err(ChatError::Forbidden);
+        }
         match self.shared.authority.allows(who, room, action).await? {
             true => Ok(()),
             false => Err(ChatError::Forbidden),

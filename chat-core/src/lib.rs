@@ -77,6 +77,7 @@
 //! | a room is brought up to what the log has | `heal.rs` |
 //! | a client's position is checked | `place.rs`, `standing.rs`, `position.rs` |
 //! | history is paged backwards | `history.rs` |
+//! | a private room is for the two that its name is made of | `direct.rs` |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod asking;
@@ -88,6 +89,7 @@ mod chat;
 pub mod conformance;
 mod cursor;
 mod delivery;
+mod direct;
 mod entry;
 mod errand;
 mod error;

@@ -72,6 +72,8 @@ pub enum Mutant {
     EndHistoryAtEpoch,
     /// A page of history goes on to the end of the room.
     IgnoreBefore,
+    /// Private and reserved rooms are as open as any other.
+    OpenPrivateRooms,
 }
 
 #[cfg(feature = "mutants")]

@@ -47,7 +47,7 @@ impl<'a> Fields<'a> {
 
     /// The room that must be there, by a name that clients may use.
     pub(super) fn room(&self) -> Result<RoomId, Problem> {
-        RoomId::new(&self.required_text("room")?).map_err(|invalid| invalid_field("room", &invalid))
+        RoomId::from_client(&self.required_text("room")?).map_err(|invalid| invalid_field("room", &invalid))
     }
 
     /// A `pos` or a bare offset, if the field is there.

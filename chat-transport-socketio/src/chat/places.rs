@@ -212,7 +212,7 @@ fn put_named(out: &mut Vec<u8>, room: &RoomId, mark: Mark) {
 }
 
 fn take_named(bytes: &mut &[u8]) -> Option<(RoomId, Mark)> {
-    let room = RoomId::new(take_text(bytes)?).ok()?;
+    let room = RoomId::from_client(take_text(bytes)?).ok()?;
     let offset = Offset::new(take(bytes)?)?;
     Some((room, Mark { offset, fingerprint: take_fingerprint(bytes)? }))
 }
