@@ -201,7 +201,9 @@ mod tests {
         ] {
             assert_eq!(RoomId::from_client(&name), Err(InvalidId::Reserved), "{name}");
         }
-        for name in [format!(" dm:{a}.{c}"), format!("DM:{a}.{c}"), format!("dm{a}.{c}"), "dm\u{2236}x".to_owned()] {
+        for name in
+            [format!(" dm:{a}.{c}"), format!("DM:{a}.{c}"), format!("dm{a}.{c}"), "dm\u{2236}x".to_owned()]
+        {
             assert!(!RoomId::from_client(&name).unwrap().is_direct(), "{name}: as good as any other");
         }
     }
