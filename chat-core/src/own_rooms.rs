@@ -20,6 +20,7 @@ use crate::log::{PageLimit, Replay};
 use crate::mutants::{Mutant, mutated};
 use crate::position::{Bookmark, Epoch, Offset, Position};
 use crate::post::append;
+use crate::room::Room;
 use crate::rooms::{Rooms, shut_down};
 
 /// Private rooms that a node remembers to have told both of; some 4 MB.
@@ -47,8 +48,7 @@ impl Chat {
     /// # Errors
     /// If the store fails.
     pub async fn own_rooms(&self, who: &UserId) -> Result<OwnRooms, StoreError> {
-        let facts = read(self.rooms(), &RoomId::facts_of(who)).await?;
-        Ok(OwnRooms { at: facts.head, rooms: facts.into_rooms() })
+        Ok(read(self.rooms(), &RoomId::facts_of(who)).await?.into())
     }
 
     /// The rooms that the [handles](OwnRoom::handle) of a user name; none where the room is no longer theirs.
@@ -223,6 +223,24 @@ fn author() -> Author {
 
 fn changing() -> StoreError {
     StoreError::unavailable("chat", "the facts about a user change too quickly")
+}
+
+/// The rooms of a user, if all facts that the log keeps are in the tail of their open room.
+pub(crate) fn in_memory(place: &Room) -> Option<OwnRooms> {
+    let state = place.lock();
+    let (bounds, tail) = (state.bounds()?, state.tail.as_ref()?);
+    let head = tail.head();
+    let kept = head.offset().get().saturating_sub(bounds.trimmed.offset().get());
+    let all = (0..kept).map(|back| tail.at(head.offset().minus(back)).map(|entry| Entry::clone(entry)));
+    let mut entries = all.collect::<Option<Vec<Entry>>>()?;
+    entries.reverse();
+    Some(Facts::fold(&entries, head).into())
+}
+
+impl From<Facts> for OwnRooms {
+    fn from(facts: Facts) -> Self {
+        Self { at: facts.head, rooms: facts.into_rooms() }
+    }
 }
 
 /// All facts that the log keeps at `place`.

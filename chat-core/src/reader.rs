@@ -14,6 +14,7 @@ use crate::facts;
 use crate::id::{RoomId, UserId};
 use crate::limits::Budget;
 use crate::mutants::{Mutant, mutated};
+use crate::own_rooms::{self, OwnRooms};
 use crate::place::{self, Since};
 use crate::position::{Bookmark, Bounds, Offset};
 use crate::published::Published;
@@ -116,17 +117,28 @@ impl Reader {
         self.take_seat(room, since, |seats| !seats.is_in(room)).await
     }
 
-    /// Begins to tell of private rooms that become its user's own after `after`, which [`Chat::own_rooms`] gave: [`Step::OwnRooms`]. Following again
-    /// changes nothing.
+    /// The rooms of its user, and from then on the reader tells when there are more private ones among them: [`Step::OwnRooms`].
     ///
-    /// The facts are read like a room, and are none that it is in: neither counted nor among its [`places`](Self::places).
+    /// The facts are read like a room, and are none that it is in: neither counted nor among its [`places`](Self::places). Asking again answers what they are by
+    /// then.
     ///
     /// # Errors
     /// [`ChatError::Store`]: repeat it.
-    pub async fn follow_own_rooms(&self, after: Bookmark) -> Result<(), ChatError> {
-        let facts = self.facts.get_or_init(|| RoomId::facts_of(&self.who));
-        self.take_seat(facts, Since::Bookmark(after), |seats| !seats.is_in(facts)).await?;
-        Ok(())
+    ///
+    /// # Cancellation
+    /// As [`Reader::join`].
+    pub async fn follow_own_rooms(&self) -> Result<OwnRooms, ChatError> {
+        let place = self.facts.get_or_init(|| RoomId::facts_of(&self.who));
+        let rooms = self.chat.rooms();
+        let hold = rooms.open(place).await?;
+        // Whoever follows finds out what this node has not heard of, so what is in memory will do.
+        let here = own_rooms::in_memory(&hold.room);
+        let own = match here {
+            Some(own) => own,
+            None => self.chat.own_rooms(&self.who).await?,
+        };
+        self.take_seat(place, Since::Bookmark(own.at), |seats| !seats.is_in(place)).await?;
+        Ok(own)
     }
 
     /// Takes a seat, if it is still `wanted` by then.

@@ -50,6 +50,12 @@ impl<'a> Fields<'a> {
         RoomId::from_client(&self.required_text("room")?).map_err(|invalid| invalid_field("room", &invalid))
     }
 
+    /// A room, if the field is there.
+    pub(super) fn room_if_any(&self, name: &str) -> Result<Option<RoomId>, Problem> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        RoomId::from_client(&text).map(Some).map_err(|invalid| invalid_field(name, &invalid))
+    }
+
     /// A `pos` or a bare offset, if the field is there.
     pub(super) fn place(&self, name: &str) -> Result<Option<Since>, Problem> {
         self.present(name).map(|json| place(name, json)).transpose()
