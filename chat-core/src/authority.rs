@@ -22,6 +22,8 @@ pub enum Action {
 }
 
 /// Decides who may do what. Asked on every join, resume, post and history page, before anything else happens.
+///
+/// It can only narrow what the engine allows: a [private room](RoomId::direct) is for the two, and a room that begins with `~` for no client, whatever it says.
 #[async_trait]
 pub trait Authority: Debug + Send + Sync + 'static {
     /// Whether `who` may do `action` in `room`.

@@ -1,13 +1,14 @@
 //! [`Chat`]: the engine's front door. Wires the parts and forwards; what they do is in their own files.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::authority::{Action, Authority, Everyone};
 use crate::backends::Backends;
 use crate::delivery::Delivery;
+use crate::direct;
 use crate::entry::{Draft, Timestamp};
 use crate::error::StoreError;
 use crate::history::{self, History, HistoryLimit};
@@ -16,8 +17,10 @@ use crate::limits::Limits;
 use crate::listen::listen;
 use crate::log::StoreIdentity;
 use crate::mutants::{Mutant, mutated};
+use crate::own_rooms::{SharedTold, Told};
 use crate::position::{Bookmark, Bounds, Position};
 use crate::post::{append, redact};
+use crate::read_marks::ReadMarks;
 use crate::reader::Reader;
 use crate::rooms::{Rooms, shut_down};
 
@@ -28,7 +31,7 @@ pub enum ChatError {
     /// The store failed; see there whether to try again.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The [`Authority`] does not allow it.
+    /// The [`Authority`] does not allow it, or the room is a private one of others, or reserved.
     #[error("not allowed in this room")]
     Forbidden,
     /// The author has used the key for something else in this room.
@@ -49,6 +52,15 @@ pub enum ChatError {
         /// The limit.
         max: usize,
     },
+    /// The user has as many rooms of its own as it may.
+    #[error("a user has at most {max} rooms of its own; leave one first")]
+    TooManyOwnRooms {
+        /// The limit.
+        max: usize,
+    },
+    /// The other one of a private room has as many of them that it never answered in as it may.
+    #[error("the other user takes no more private rooms for now")]
+    TheirRoomsFull,
 }
 
 /// The answer to a post.
@@ -72,6 +84,8 @@ struct Shared {
     rooms: Arc<Rooms>,
     delivery: Arc<dyn Delivery>,
     authority: Arc<dyn Authority>,
+    told: SharedTold,
+    read_marks: Arc<ReadMarks>,
     /// Ends the background tasks.
     stop: CancellationToken,
     _stop_on_drop: DropGuard,
@@ -123,9 +137,10 @@ impl ChatBuilder {
         });
         spawn_until(&stop, listen(rooms.clone(), delivery.clone(), listener));
         let _stop_on_drop = stop.clone().drop_guard();
-        Ok(Chat {
-            shared: Arc::new(Shared { rooms, delivery, authority: self.authority, stop, _stop_on_drop }),
-        })
+        let (told, read_marks) = (SharedTold::default(), ReadMarks::new(delivery.clone()));
+        let authority = self.authority;
+        let shared = Shared { rooms, delivery, authority, told, read_marks, stop, _stop_on_drop };
+        Ok(Chat { shared: Arc::new(shared) })
     }
 }
 
@@ -140,10 +155,12 @@ impl Chat {
     /// - **Durable:** on `Ok` the message is stored.
     /// - **Once:** a repeat with the same author and key answers the position of the first.
     /// - The engine does not ask whether the author is in the room; the [`Authority`] is asked whether it may post.
+    /// - **Told:** before the first message of a [private room](RoomId::direct) is stored, the room is one of both users' [own](Chat::own_rooms).
     ///
     /// # Errors
     /// [`ChatError::Store`] with [`Unavailable`](StoreError::Unavailable) (nothing was stored) or [`Indeterminate`](StoreError::Indeterminate) (it
-    /// may have been): repeat it with the same key. [`ChatError::Conflict`], [`ChatError::TooLarge`] and [`ChatError::Forbidden`] are final.
+    /// may have been): repeat it with the same key. [`ChatError::Conflict`], [`ChatError::TooLarge`] and [`ChatError::Forbidden`] are final; for a private room there are also [`ChatError::TheirRoomsFull`]
+    /// and [`ChatError::TooManyOwnRooms`].
     ///
     /// # Cancellation
     /// Safe: the post goes on in a task of its own, so that what was stored is also shown.
@@ -169,6 +186,7 @@ impl Chat {
             self.authorise(who, room, Action::Post).await?;
         }
         self.check_running()?;
+        self.tell_both(who, &draft.author.name, room).await?;
         let append = append(self.shared.rooms.clone(), self.shared.delivery.clone(), room.clone(), draft);
         let append = self.shared.rooms.tasks.spawn(append);
         if mutated(Mutant::AnswerBeforeCommit) {
@@ -274,12 +292,28 @@ impl Chat {
         &self.shared.rooms
     }
 
+    pub(crate) fn delivery(&self) -> &Arc<dyn Delivery> {
+        &self.shared.delivery
+    }
+
+    pub(crate) fn told(&self) -> MutexGuard<'_, Told> {
+        self.shared.told.lock().expect("a panic while holding what was told is a bug")
+    }
+
+    pub(crate) fn read_marks(&self) -> &Arc<ReadMarks> {
+        &self.shared.read_marks
+    }
+
     pub(crate) async fn authorise(
         &self,
         who: &UserId,
         room: &RoomId,
         action: Action,
     ) -> Result<(), ChatError> {
+        // First, so that a stranger gets the same answer whatever the room is, and at the same cost.
+        if direct::keeps_out(who, room) {
+            return Err(ChatError::Forbidden);
+        }
         match self.shared.authority.allows(who, room, action).await? {
             true => Ok(()),
             false => Err(ChatError::Forbidden),

@@ -52,7 +52,28 @@ pub(crate) async fn page(
     before: Option<Offset>,
     limit: HistoryLimit,
 ) -> Result<History, ChatError> {
-    let mut bounds = rooms.bounds(room).await?;
+    let bounds = rooms.bounds(room).await?;
+    page_of(rooms, room, bounds, before, limit).await
+}
+
+/// The newest message of a room with these bounds. One read where no entry of another kind is newer.
+pub(crate) async fn newest_message(
+    rooms: &Arc<Rooms>,
+    room: &RoomId,
+    bounds: Bounds,
+) -> Result<Option<Entry>, ChatError> {
+    let one = HistoryLimit { messages: 1, ..HistoryLimit::default() };
+    let mut page = page_of(rooms, room, bounds, None, one).await?;
+    Ok(page.messages.pop())
+}
+
+async fn page_of(
+    rooms: &Arc<Rooms>,
+    room: &RoomId,
+    mut bounds: Bounds,
+    before: Option<Offset>,
+    limit: HistoryLimit,
+) -> Result<History, ChatError> {
     let mut newest_first: Vec<Entry> = Vec::new();
     let (mut bytes, mut attachments, mut reads, mut stride) = (0, 0, 0, 1);
     let before = before.filter(|_| !mutated(Mutant::IgnoreBefore));

@@ -77,6 +77,10 @@
 //! | a room is brought up to what the log has | `heal.rs` |
 //! | a client's position is checked | `place.rs`, `standing.rs`, `position.rs` |
 //! | history is paged backwards | `history.rs` |
+//! | a private room is for the two that its name is made of | `direct.rs` |
+//! | a user has rooms, on every device | `facts.rs` (what is known), `own_rooms.rs` (reads and writes it) |
+//! | the list of a user's rooms | `overview.rs` |
+//! | how far people have seen is kept, in few writes | `read_marks.rs` |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod asking;
@@ -88,9 +92,11 @@ mod chat;
 pub mod conformance;
 mod cursor;
 mod delivery;
+mod direct;
 mod entry;
 mod errand;
 mod error;
+mod facts;
 pub mod fault;
 mod heal;
 mod history;
@@ -103,12 +109,15 @@ mod log;
 mod memory;
 #[doc(hidden)]
 pub mod mutants;
+mod overview;
+mod own_rooms;
 mod page;
 mod place;
 mod position;
 mod post;
 mod presence;
 mod published;
+mod read_marks;
 mod reader;
 mod registry;
 mod room;
@@ -128,6 +137,7 @@ pub use chat::{Chat, ChatBuilder, ChatError, Receipt};
 pub use delivery::{Delivery, Heard, Interest, Listener, News, Progress};
 pub use entry::{Author, Body, Draft, Entry, Kind, Timestamp};
 pub use error::{Cause, StoreError, StoreResult};
+pub use facts::{OwnRoom, With};
 pub use history::{History, HistoryLimit};
 pub use id::{ConnectionId, DisplayName, InvalidId, MessageKey, NodeId, RoomId, SubscriberId, UserId};
 pub use id::{KEY_CHARACTERS_MAX, NAME_CHARACTERS_MAX, ROOM_CHARACTERS_MAX, USER_CHARACTERS_MAX};
@@ -136,6 +146,8 @@ pub use local_news::{LISTENER_BYTES_MAX, LISTENER_NEWS_MAX, LocalNews};
 pub use local_presence::{EMPTY_ROOMS_MAX, LocalPresence};
 pub use log::{Appended, MessageLog, PageLimit, Replay, StoreIdentity};
 pub use memory::MemoryStore;
+pub use overview::{Overview, OverviewLimit, RoomOverview};
+pub use own_rooms::OwnRooms;
 pub use place::Since;
 pub use position::{Bookmark, Bounds, Epoch, Fingerprint, InvalidBookmark, Offset, Position};
 pub use presence::{Changed, Departure, Edge, Member, Presence, Renewed, Roster, Seat};

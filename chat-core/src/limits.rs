@@ -38,6 +38,9 @@ pub struct Limits {
     pub log_reads_max: NonZeroUsize,
     /// Rooms that one reader can be in.
     pub rooms_per_reader_max: usize,
+    /// Rooms that are one user's own, and as many private ones that others have opened with it and in which it has not answered: what is read of it at once.
+    /// Devices that join at the same time may get it past this by one each.
+    pub rooms_per_user_max: usize,
     /// The largest body of a draft, text and attachments together, in bytes.
     pub body_bytes_max: usize,
     /// How often a watched room is compared with the log. News is lost with a connection, which is noticed at once, so this is only the net below the net.
@@ -64,6 +67,7 @@ impl Default for Limits {
             pages_bytes_max: 32 * 1024 * 1024,
             log_reads_max: NonZeroUsize::new(8).expect("not zero"),
             rooms_per_reader_max: 100,
+            rooms_per_user_max: 1_000,
             body_bytes_max: 1_000_000,
             sweep_interval: Duration::from_secs(5),
             sweep_rooms_per_second_max: NonZeroU32::new(1_000).expect("not zero"),

@@ -5,16 +5,18 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, ready};
 
 use crate::authority::Action;
 use crate::chat::{Chat, ChatError};
+use crate::facts;
 use crate::id::{RoomId, UserId};
 use crate::limits::Budget;
 use crate::mutants::{Mutant, mutated};
+use crate::own_rooms::{self, OwnRooms};
 use crate::place::{self, Since};
-use crate::position::{Bookmark, Bounds};
+use crate::position::{Bookmark, Bounds, Offset};
 use crate::published::Published;
 use crate::turns::Turns;
 use crate::wake::WakeSet;
@@ -33,6 +35,11 @@ pub enum Step {
         bounds: Bounds,
         /// Where the reader stands now.
         start: Bookmark,
+    },
+    /// A reader that [follows](Reader::follow_own_rooms) its user's own rooms: there are private rooms among them that were not, or may be.
+    OwnRooms {
+        /// The last fact that it has seen.
+        upto: Offset,
     },
 }
 
@@ -68,13 +75,15 @@ pub struct Reader {
     who: UserId,
     wake: Arc<WakeSet>,
     turns: Mutex<Turns>,
+    /// Where the facts about its user are, once it follows them: a seat that nobody sees, and that is not counted.
+    facts: OnceLock<RoomId>,
 }
 
 impl Reader {
     pub(crate) fn new(chat: Chat, who: UserId) -> Self {
-        let wake = Arc::new(WakeSet::new(chat.limits().rooms_per_reader_max));
+        let wake = Arc::new(WakeSet::new(chat.limits().rooms_per_reader_max + 1));
         let turns = Mutex::new(Turns::new(wake.clone()));
-        Self { chat, who, wake, turns }
+        Self { chat, who, wake, turns, facts: OnceLock::new() }
     }
 
     /// Joins a room, or moves to another place in a room that it is in.
@@ -92,15 +101,68 @@ impl Reader {
         if !mutated(Mutant::SkipAuthority) {
             self.chat.authorise(&self.who, room, action).await?;
         }
+        let joined = self.take_seat(room, since, |_| true).await?;
+        Ok(joined.expect("a seat is always taken"))
+    }
+
+    /// As [`Reader::join`], unless it is in the room already: then nothing changes, and there is no answer.
+    ///
+    /// # Errors
+    /// As [`Reader::join`].
+    ///
+    /// # Cancellation
+    /// As [`Reader::join`].
+    pub async fn join_unless_in(&self, room: &RoomId, since: Since) -> Result<Option<Joined>, ChatError> {
+        self.chat.authorise(&self.who, room, Action::Join).await?;
+        self.take_seat(room, since, |turns| !turns.is_in(room)).await
+    }
+
+    /// The rooms of its user, and from then on the reader tells when there are more private ones among them: [`Step::OwnRooms`].
+    ///
+    /// The facts are read like a room, and are none that it is in: neither counted nor among its [`places`](Self::places). Asking again answers what they are by
+    /// then.
+    ///
+    /// # Errors
+    /// [`ChatError::Store`]: repeat it.
+    ///
+    /// # Cancellation
+    /// As [`Reader::join`].
+    pub async fn follow_own_rooms(&self) -> Result<OwnRooms, ChatError> {
+        let place = self.facts.get_or_init(|| RoomId::facts_of(&self.who));
+        let rooms = self.chat.rooms();
+        let hold = rooms.open(place).await?;
+        // Whoever follows finds out what this node has not heard of, so what is in memory will do.
+        let here = own_rooms::in_memory(&hold.room);
+        let own = match here {
+            Some(own) => own,
+            None => self.chat.own_rooms(&self.who).await?,
+        };
+        self.take_seat(place, Since::Bookmark(own.at), |turns| !turns.is_in(place)).await?;
+        Ok(own)
+    }
+
+    /// Takes a seat, if it is still `wanted` by then.
+    async fn take_seat(
+        &self,
+        room: &RoomId,
+        since: Since,
+        wanted: impl Fn(&Turns) -> bool,
+    ) -> Result<Option<Joined>, ChatError> {
+        if !wanted(&self.lock()) {
+            return Ok(None);
+        }
         self.check_space(&self.lock(), room)?;
         let rooms = self.chat.rooms();
         let hold = rooms.open(room).await?;
         let place = place::find(rooms, &hold.room, since).await?;
         // From here on nothing waits, so that the answer to a request goes out before the first entry.
         let mut turns = self.lock();
+        if !wanted(&turns) {
+            return Ok(None);
+        }
         self.check_space(&turns, room)?;
         turns.take(hold, &place);
-        Ok(Joined { start: place.at, bounds: place.bounds, lost: place.lost })
+        Ok(Some(Joined { start: place.at, bounds: place.bounds, lost: place.lost }))
     }
 
     /// Leaves a room; nothing of it is returned any more. `false` if the reader was not in it.
@@ -118,7 +180,9 @@ impl Reader {
 
     /// How far the reader has come in each of its rooms: everything up to there was returned.
     pub fn places(&self) -> Vec<(RoomId, Bookmark)> {
-        self.lock().places()
+        let mut places = self.lock().places();
+        places.retain(|(room, _)| !self.is_facts(room));
+        places
     }
 
     /// What to send next; waits while there is none. Failures of the store are waited out, with growing pauses.
@@ -135,12 +199,41 @@ impl Reader {
         // Order matters: waker, marks, tails. A post after the marks were taken finds the waker and marks again.
         self.wake.register(cx.waker());
         self.wake.take(|slot| turns.make_ready(slot));
-        turns.poll_step(self.chat.rooms(), cx, budget)
+        loop {
+            let step = ready!(turns.poll_step(self.chat.rooms(), cx, budget));
+            match step {
+                Step::Run(Run { room, entries }) if self.is_facts(&room) => {
+                    let bring = |entry: &Arc<Published>| facts::brings_private_room(entry);
+                    let last = entries.last().filter(|_| entries.iter().any(bring));
+                    if let Some(last) = last {
+                        return Poll::Ready(Step::OwnRooms { upto: last.position.offset });
+                    }
+                }
+                // They were compacted: whoever wants to know looks at what they add up to.
+                Step::Lost { room, start, .. } if self.is_facts(&room) => {
+                    return Poll::Ready(Step::OwnRooms { upto: start.offset() });
+                }
+                step => return Poll::Ready(step),
+            }
+        }
+    }
+
+    fn is_facts(&self, room: &RoomId) -> bool {
+        self.facts.get().is_some_and(|facts| facts == room)
+    }
+
+    /// Whether there is space for `room`: it is in it already, or may be in one more.
+    ///
+    /// # Errors
+    /// [`ChatError::TooManyRooms`].
+    pub fn space_for(&self, room: &RoomId) -> Result<(), ChatError> {
+        self.check_space(&self.lock(), room)
     }
 
     fn check_space(&self, turns: &Turns, room: &RoomId) -> Result<(), ChatError> {
         let max = self.chat.limits().rooms_per_reader_max;
-        if turns.len() < max || turns.is_in(room) {
+        let facts = usize::from(self.facts.get().is_some_and(|facts| turns.is_in(facts)));
+        if turns.len() - facts < max || turns.is_in(room) || self.is_facts(room) {
             return Ok(());
         }
         Err(ChatError::TooManyRooms { max })

@@ -86,7 +86,7 @@ fn protocol(fields: &Fields<'_>) -> Result<Protocol, Problem> {
     };
     let rooms = Fields::parse("`rooms`", rooms)?;
     let rooms = rooms.iter().map(|(name, json)| {
-        let room = RoomId::new(name).map_err(|invalid| invalid_field("rooms", &invalid))?;
+        let room = RoomId::from_client(name).map_err(|invalid| invalid_field("rooms", &invalid))?;
         Ok((room, fields::place(&format!("rooms.{name}"), json)?))
     });
     Ok(Protocol::Full { rooms: rooms.collect::<Result<_, Problem>>()? })

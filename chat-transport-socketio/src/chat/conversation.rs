@@ -1,16 +1,22 @@
 //! What is known of one connection: who it is, what it has read, and what is due to it.
 
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::vec;
 
 use bytes::Bytes;
-use chat_core::{Bookmark, Budget, Format, Joined, Published, Reader, RoomId, Run, Since, Step};
+use chat_core::{
+    Bookmark, Budget, Chat, Format, Joined, Offset, OwnRoom, OwnRooms, Published, Reader, RoomId, Run, Since,
+    Step,
+};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 
 use super::identity::Identity;
 use super::places::{Mark, Places};
 use super::problem::Problem;
 use super::rate::Spent;
+use super::service::patiently;
 use super::wire;
 use crate::{Frame, Offer, Outlet, Pull, Source};
 
@@ -29,6 +35,7 @@ pub(super) enum Protocol {
 pub(super) struct Conversation {
     pub(super) identity: Identity,
     pub(super) protocol: Protocol,
+    chat: Chat,
     reader: Reader,
     places: Mutex<Places>,
     pub(super) spent: Arc<Spent>,
@@ -48,12 +55,13 @@ impl Conversation {
     pub(super) fn new(
         identity: Identity,
         protocol: Protocol,
-        reader: Reader,
+        chat: Chat,
         spent: Arc<Spent>,
         base: &[(RoomId, Mark)],
     ) -> Self {
         let places = Mutex::new(Places::new(base));
-        Self { identity, protocol, reader, places, spent, due: Mutex::default() }
+        let reader = chat.reader(identity.id().clone());
+        Self { identity, protocol, chat, reader, places, spent, due: Mutex::default() }
     }
 
     /// Joins a room, or moves to another place in it. When it returns, nothing of the old place follows, and nothing of the new one has
@@ -65,6 +73,44 @@ impl Conversation {
         Ok(joined)
     }
 
+    /// Joins a room that it is not in yet, from its beginning.
+    async fn enter(&self, room: &RoomId) -> Result<(), Problem> {
+        if let Some(joined) = self.reader.join_unless_in(room, Since::Start).await? {
+            self.places().set(room, place(&joined));
+        }
+        Ok(())
+    }
+
+    /// The rooms of its user, which it follows from then on. Its `pid` says `base` of them, if it has one already.
+    pub(super) async fn follow(&self, base: Option<Offset>) -> Result<OwnRooms, Problem> {
+        let own = self.reader.follow_own_rooms().await?;
+        let mut places = self.places();
+        places.begin_facts(base.unwrap_or(own.at.offset()));
+        places.see_facts(own.at.offset());
+        drop(places);
+        Ok(own)
+    }
+
+    /// Joins the private rooms that have become its user's since it looked last. Only what they are and the facts about them say
+    /// which, so it does no harm to look too often.
+    async fn catch_up(self: Arc<Self>) {
+        let seen = self.places().facts();
+        let own = patiently(|| async { Ok(self.chat.own_rooms(self.identity.id()).await?) }).await;
+        let Ok(OwnRooms { rooms, at, .. }) = own else { return };
+        for own in news(&rooms, seen) {
+            if let Err(problem) = patiently(|| self.enter(&own.room)).await {
+                // It is listed by `rooms` all the same, if it may be.
+                tracing::debug!(code = ?problem.code, "a private room was not joined");
+            }
+        }
+        self.places().see_facts(at.offset());
+    }
+
+    /// Whether one room more may be joined.
+    pub(super) fn space_for(&self, room: &RoomId) -> Result<(), Problem> {
+        Ok(self.reader.space_for(room)?)
+    }
+
     /// Leaves a room. When it returns, nothing of it follows.
     pub(super) fn leave(&self, room: &RoomId) {
         self.reader.leave(room);
@@ -73,8 +119,9 @@ impl Conversation {
     }
 
     /// What its `pid` will say of its rooms: they are all there is so far.
-    pub(super) fn rebase(&self, base: &[(RoomId, Mark)]) {
+    pub(super) fn rebase(&self, base: &[(RoomId, Mark)], facts: Offset) {
         let mut places = Places::new(base);
+        places.begin_facts(facts);
         base.iter().for_each(|(room, mark)| places.set(room, *mark));
         *self.places() = places;
     }
@@ -101,35 +148,86 @@ pub(super) fn place(joined: &Joined) -> Mark {
     if joined.lost { Mark::untold(joined.start) } else { Mark::at(joined.start) }
 }
 
-/// The entries of all rooms of one connection, for as long as it lasts.
-#[derive(Debug)]
-pub(super) struct Entries(pub(super) Arc<Conversation>);
+/// The private rooms of a user that have become theirs after the fact `seen`, in that order.
+pub(super) fn news(rooms: &[OwnRoom], seen: Offset) -> Vec<&OwnRoom> {
+    let is_news = |own: &&OwnRoom| own.room.is_direct() && seen < own.handle;
+    let mut news: Vec<&OwnRoom> = rooms.iter().filter(is_news).collect();
+    news.sort_by_key(|own| own.handle);
+    news
+}
 
-impl Source for Entries {
-    fn poll_pull(&mut self, cx: &mut Context<'_>, outlet: &mut Outlet<'_, '_>) -> Poll<Pull> {
-        let Conversation { reader, protocol, .. } = &*self.0;
-        let mut places = self.0.places();
-        let mut waiting = self.0.due();
+/// The entries of all rooms of one connection, for as long as it lasts.
+pub(super) struct Entries {
+    conversation: Arc<Conversation>,
+    /// Private rooms are being joined that have become its user's.
+    catching_up: Option<BoxFuture<'static, ()>>,
+    /// And there may be more since that began.
+    is_behind: bool,
+}
+
+impl Entries {
+    pub(super) fn new(conversation: Arc<Conversation>) -> Self {
+        Self { conversation, catching_up: None, is_behind: false }
+    }
+
+    fn poll_catch_up(&mut self, cx: &mut Context<'_>) {
+        while self.is_behind || self.catching_up.is_some() {
+            let conversation = &self.conversation;
+            let catching_up = self.catching_up.get_or_insert_with(|| {
+                self.is_behind = false;
+                conversation.clone().catch_up().boxed()
+            });
+            if catching_up.poll_unpin(cx).is_pending() {
+                return;
+            }
+            self.catching_up = None;
+        }
+    }
+
+    /// Until the outlet is full, or there is something else to do.
+    fn poll_entries(&mut self, cx: &mut Context<'_>, outlet: &mut Outlet<'_, '_>) -> Poll<Pulled> {
+        let Conversation { reader, protocol, .. } = &*self.conversation;
+        let mut places = self.conversation.places();
+        let mut waiting = self.conversation.due();
         loop {
             if let Some(due) = &mut *waiting
                 && due.offer_to(outlet, *protocol, &mut places) == Offer::Full
             {
-                return Poll::Ready(Pull::Full);
+                return Poll::Ready(Pulled::Full);
             }
             *waiting = None;
             // The reader is not asked for what there is no room for.
             if !outlet.has_room_for(1) {
-                return Poll::Ready(Pull::Full);
+                return Poll::Ready(Pulled::Full);
             }
             *waiting = match reader.poll_next(cx, BUDGET) {
+                Poll::Ready(Step::OwnRooms { .. }) => return Poll::Ready(Pulled::OwnRooms),
                 Poll::Ready(step) => Due::from(step),
                 Poll::Pending => return Poll::Pending,
             };
         }
     }
+}
+
+enum Pulled {
+    Full,
+    /// Its user may have private rooms that are not joined yet.
+    OwnRooms,
+}
+
+impl Source for Entries {
+    fn poll_pull(&mut self, cx: &mut Context<'_>, outlet: &mut Outlet<'_, '_>) -> Poll<Pull> {
+        loop {
+            self.poll_catch_up(cx);
+            match ready!(self.poll_entries(cx, outlet)) {
+                Pulled::Full => return Poll::Ready(Pull::Full),
+                Pulled::OwnRooms => self.is_behind = true,
+            }
+        }
+    }
 
     fn place(&self, place: &mut Vec<u8>) {
-        self.0.places().write(place);
+        self.conversation.places().write(place);
     }
 }
 

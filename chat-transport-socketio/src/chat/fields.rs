@@ -47,7 +47,13 @@ impl<'a> Fields<'a> {
 
     /// The room that must be there, by a name that clients may use.
     pub(super) fn room(&self) -> Result<RoomId, Problem> {
-        RoomId::new(&self.required_text("room")?).map_err(|invalid| invalid_field("room", &invalid))
+        RoomId::from_client(&self.required_text("room")?).map_err(|invalid| invalid_field("room", &invalid))
+    }
+
+    /// A room, if the field is there.
+    pub(super) fn room_if_any(&self, name: &str) -> Result<Option<RoomId>, Problem> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        RoomId::from_client(&text).map(Some).map_err(|invalid| invalid_field(name, &invalid))
     }
 
     /// A `pos` or a bare offset, if the field is there.

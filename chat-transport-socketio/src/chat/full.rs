@@ -1,12 +1,13 @@
 //! The full protocol: requests of one object, each answered by `{ok: true, …}` or `{ok: false, error}`.
 
-use chat_core::{Draft, HistoryLimit, Kind, MessageKey, Offset, Since};
+use chat_core::{Draft, HistoryLimit, Kind, MessageKey, Offset, OverviewLimit, RoomId, Since, UserId};
 
 use super::content;
 use super::conversation::Conversation;
 use super::fields::{Fields, invalid_field};
+use super::identity::is_shared;
 use super::problem::{Code, Problem};
-use super::service::Service;
+use super::service::{Service, in_time};
 use super::tutorial::answer;
 use super::wire;
 use crate::{Ack, Args, Event, Socket};
@@ -22,7 +23,7 @@ pub(super) async fn handle(
     event: &Event,
     ack: Option<Ack>,
 ) {
-    let has_effect = matches!(event.name(), "join" | "leave" | "post");
+    let has_effect = matches!(event.name(), "join" | "leave" | "post" | "read" | "direct");
     if ack.is_none() {
         if !has_effect {
             return;
@@ -32,6 +33,9 @@ pub(super) async fn handle(
     } else if let Err(problem) = service.admit(&conversation.spent) {
         return answer(ack, &problem.to_reply());
     }
+    if event.name() == "read" {
+        return read(service, conversation, event, ack).await;
+    }
     let reply = service.in_time(request(service, conversation, event)).await;
     if matches!(event.name(), "join" | "leave") && reply.is_ok() {
         socket.send_position();
@@ -40,19 +44,21 @@ pub(super) async fn handle(
 }
 
 async fn request(service: &Service, conversation: &Conversation, event: &Event) -> Result<Args, Problem> {
-    if !matches!(event.name(), "join" | "leave" | "post" | "history") {
+    if !matches!(event.name(), "join" | "leave" | "post" | "history" | "rooms" | "direct") {
         return Err(Problem::new(Code::Unsupported, "this server has no such request"));
     }
     let fields = Fields::parse("the request", event.arg(0).unwrap_or_default())?;
     match event.name() {
-        "join" => join(conversation, &fields).await,
-        "leave" => leave(conversation, &fields),
+        "join" => join(service, conversation, &fields).await,
+        "leave" => leave(service, conversation, &fields).await,
         "post" => post(service, conversation, event, &fields).await,
+        "rooms" => rooms(service, conversation, &fields).await,
+        "direct" => direct(service, conversation, &fields).await,
         _ => history(service, conversation, &fields).await,
     }
 }
 
-async fn join(conversation: &Conversation, fields: &Fields<'_>) -> Result<Args, Problem> {
+async fn join(service: &Service, conversation: &Conversation, fields: &Fields<'_>) -> Result<Args, Problem> {
     let room = fields.room()?;
     let since = match (fields.place("after")?, fields.count("last")?) {
         (Some(_), Some(_)) => return Err(Problem::bad_request("`after` and `last` exclude each other")),
@@ -60,12 +66,78 @@ async fn join(conversation: &Conversation, fields: &Fields<'_>) -> Result<Args, 
         (None, Some(last)) => Since::Last(last),
         (None, None) => Since::Now,
     };
+    conversation.space_for(&room)?;
+    // Before it is in: then nothing comes between the place and the reply that names it.
+    service.chat.remember_room(conversation.identity.id(), &room).await?;
     Ok(wire::joined(&conversation.join(&room, since).await?))
 }
 
-fn leave(conversation: &Conversation, fields: &Fields<'_>) -> Result<Args, Problem> {
-    conversation.leave(&fields.room()?);
+/// Ends a membership; a private room stays, and this connection gets no more of it.
+async fn leave(service: &Service, conversation: &Conversation, fields: &Fields<'_>) -> Result<Args, Problem> {
+    let room = fields.room()?;
+    service.chat.forget_room(conversation.identity.id(), &room).await?;
+    conversation.leave(&room);
     Ok(wire::done())
+}
+
+async fn rooms(service: &Service, conversation: &Conversation, fields: &Fields<'_>) -> Result<Args, Problem> {
+    let after = fields.room_if_any("after")?;
+    let largest = OverviewLimit::default();
+    let rooms = match fields.count("limit")? {
+        None => largest.rooms,
+        Some(0) => return Err(Problem::bad_request("`limit` must be at least 1")),
+        Some(limit) => usize::try_from(limit).unwrap_or(usize::MAX).min(largest.rooms),
+    };
+    let limit = OverviewLimit { rooms, ..largest };
+    let page = service.chat.overview(conversation.identity.id(), after.as_ref(), limit).await?;
+    Ok(wire::rooms(&page))
+}
+
+async fn direct(
+    service: &Service,
+    conversation: &Conversation,
+    fields: &Fields<'_>,
+) -> Result<Args, Problem> {
+    let user =
+        UserId::new(&fields.required_text("user")?).map_err(|invalid| invalid_field("user", &invalid))?;
+    if is_shared(&user) {
+        return Err(Problem::bad_request(
+            "`user`: that is nobody in particular, but all guests without a secret",
+        ));
+    }
+    let room = service.chat.direct(&conversation.identity.author(), &user).await?;
+    Ok(wire::direct(&room))
+}
+
+/// Answered when it is durable; the requests behind it do not wait for that, so that many of them become few writes.
+async fn read(service: &Service, conversation: &Conversation, event: &Event, ack: Option<Ack>) {
+    let (room, offset) = match read_fields(conversation, event) {
+        Ok(fields) => fields,
+        Err(problem) => return answer(ack, &problem.to_reply()),
+    };
+    let (chat, who, is_awaited) = (service.chat.clone(), conversation.identity.id().clone(), ack.is_some());
+    let patience = service.settings.request_timeout;
+    let mark = async move {
+        let marked = in_time(patience, async { Ok(chat.mark_read(&who, &room, offset).await?) }).await;
+        answer(ack, &marked.map_or_else(|problem| problem.to_reply(), wire::marked));
+    };
+    match is_awaited {
+        // There are no more of these than a connection may have open acks.
+        true => drop(tokio::spawn(mark)),
+        false => mark.await,
+    }
+}
+
+fn read_fields(conversation: &Conversation, event: &Event) -> Result<(RoomId, Offset), Problem> {
+    let fields = Fields::parse("the request", event.arg(0).unwrap_or_default())?;
+    let room = fields.room()?;
+    let offset = fields.count("offset")?.ok_or_else(|| Problem::bad_request("`offset` is missing"))?;
+    let offset = Offset::new(offset)
+        .ok_or_else(|| Problem::bad_request(format!("`offset`: an offset is at most {}", Offset::MAX)))?;
+    if !conversation.is_in(&room) {
+        return Err(Problem::new(Code::NotJoined, "join the room before you say how far you have read"));
+    }
+    Ok((room, offset))
 }
 
 async fn post(

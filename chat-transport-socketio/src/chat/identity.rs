@@ -62,6 +62,11 @@ impl Identity {
         &self.author.id
     }
 
+    /// Whether it is the same on every connection of the client, also without a `pid`.
+    pub(super) fn lasts(&self) -> bool {
+        self.lasts
+    }
+
     /// In whose name a post of the full protocol is stored.
     pub(super) fn author(&self) -> Author {
         self.author.clone()
@@ -109,6 +114,11 @@ pub(super) fn told_key<'a>(author: &UserId, key: &'a MessageKey) -> Cow<'a, str>
     }
     let hash = Sha256::digest(key.as_str());
     Cow::Owned(encoded(hash.get(..16).unwrap_or_default()))
+}
+
+/// Whether that is nobody in particular: the scope that several guests share.
+pub(super) fn is_shared(user: &UserId) -> bool {
+    user.as_str() == SHARED
 }
 
 fn guest_id(bytes: &[u8]) -> UserId {

@@ -18,6 +18,8 @@ pub(super) struct Read {
     /// The fingerprints of the places that are [abridged](Since::Abridged), each bit added up without carry: what abridging leaves unsaid of each is
     /// said of all of them together.
     pub(super) sum: Option<Fingerprint>,
+    /// How many facts about its user it has seen since it began: see [`Base::facts`].
+    pub(super) facts: u64,
 }
 
 /// How far the client is in one room.
@@ -51,6 +53,8 @@ impl Mark {
 pub(super) struct Base {
     pub(super) author: UserId,
     pub(super) protocol: Protocol,
+    /// The last fact about its user that it had seen: private rooms that came later are news.
+    pub(super) facts: Offset,
     pub(super) rooms: Vec<(RoomId, Mark)>,
 }
 
@@ -58,6 +62,7 @@ impl Base {
     pub(super) fn write(&self) -> Vec<u8> {
         let mut out = vec![u8::from(self.protocol == Protocol::Full)];
         put_text(&mut out, self.author.as_str());
+        put(&mut out, self.facts.get());
         put(&mut out, self.rooms.len() as u64);
         self.rooms.iter().for_each(|(room, mark)| put_named(&mut out, room, *mark));
         out
@@ -71,9 +76,10 @@ impl Base {
             _ => return None,
         };
         let author = UserId::new(take_text(&mut bytes)?).ok()?;
+        let facts = Offset::new(take(&mut bytes)?)?;
         let count = take(&mut bytes)?;
         let rooms = (0..count).map(|_| take_named(&mut bytes)).collect::<Option<_>>()?;
-        bytes.is_empty().then_some(Self { author, protocol, rooms })
+        bytes.is_empty().then_some(Self { author, protocol, facts, rooms })
     }
 }
 
@@ -84,13 +90,30 @@ pub(super) struct Places {
     base: Vec<(RoomId, Mark, Option<Mark>)>,
     /// Those that were joined later.
     later: Vec<(RoomId, Mark)>,
+    /// The last fact about its user that the base says was seen, and how many more were since.
+    facts: (Offset, u64),
 }
 
 impl Places {
     /// Nowhere yet, after a connection that began with `base`.
     pub(super) fn new(base: &[(RoomId, Mark)]) -> Self {
         let base = base.iter().map(|(room, mark)| (room.clone(), *mark, None)).collect();
-        Self { base, later: Vec::new() }
+        Self { base, later: Vec::new(), facts: (Offset::ZERO, 0) }
+    }
+
+    /// The base says that the facts up to there were seen.
+    pub(super) fn begin_facts(&mut self, base: Offset) {
+        self.facts = (base, 0);
+    }
+
+    /// The facts about its user up to there were seen, and what follows from them is in here.
+    pub(super) fn see_facts(&mut self, upto: Offset) {
+        self.facts.1 = self.facts.1.max(upto.get().saturating_sub(self.facts.0.get()));
+    }
+
+    /// The last fact about its user that was seen.
+    pub(super) fn facts(&self) -> Offset {
+        self.facts.0.plus(self.facts.1)
     }
 
     /// The client has come further in `room`, which it is in. Quick for those that are in one room only: there is nothing to look up.
@@ -125,7 +148,11 @@ impl Places {
         let has_moved = |(_, base, now): &&(RoomId, Mark, Option<Mark>)| now.is_some_and(|now| now != *base);
         let is_full = self.base.len() <= FULL_FINGERPRINTS_MAX
             || self.base.iter().filter(has_moved).count() <= FULL_FINGERPRINTS_MAX;
-        put(out, (self.later.len() as u64) << 1 | u64::from(is_full));
+        let has_seen_more = 0 < self.facts.1;
+        put(out, (self.later.len() as u64) << 2 | u64::from(has_seen_more) << 1 | u64::from(is_full));
+        if has_seen_more {
+            put(out, self.facts.1);
+        }
         if !is_full {
             let moved = self.base.iter().filter(has_moved).filter_map(|(_, _, now)| *now);
             put_fingerprint(out, sum(moved.map(|now| now.fingerprint)));
@@ -150,7 +177,8 @@ impl Places {
     /// Where a client is that has a token with `place`, after a connection that began with `base`. None: it is no such thing.
     pub(super) fn read(base: &[(RoomId, Mark)], mut place: &[u8]) -> Option<Read> {
         let head = take(&mut place)?;
-        let (later, is_full) = (head >> 1, head & 1 == 1);
+        let (later, has_seen_more, is_full) = (head >> 2, head & 2 == 2, head & 1 == 1);
+        let facts = if has_seen_more { take(&mut place)? } else { 0 };
         let sum = if is_full { None } else { Some(take_fingerprint(&mut place)?) };
         let mut rooms = Vec::new();
         for (room, mark) in base {
@@ -175,13 +203,13 @@ impl Places {
             let (room, mark) = take_named(&mut place)?;
             rooms.push((room, mark.since()));
         }
-        place.is_empty().then_some(Read { rooms, sum })
+        place.is_empty().then_some(Read { rooms, sum, facts })
     }
 
     /// Where a client is that has received nothing since a connection that began with `base`.
     pub(super) fn at_base(base: &[(RoomId, Mark)]) -> Read {
         let rooms = base.iter().map(|(room, mark)| (room.clone(), mark.since())).collect();
-        Read { rooms, sum: None }
+        Read { rooms, sum: None, facts: 0 }
     }
 }
 
@@ -212,7 +240,7 @@ fn put_named(out: &mut Vec<u8>, room: &RoomId, mark: Mark) {
 }
 
 fn take_named(bytes: &mut &[u8]) -> Option<(RoomId, Mark)> {
-    let room = RoomId::new(take_text(bytes)?).ok()?;
+    let room = RoomId::from_client(take_text(bytes)?).ok()?;
     let offset = Offset::new(take(bytes)?)?;
     Some((room, Mark { offset, fingerprint: take_fingerprint(bytes)? }))
 }
@@ -271,6 +299,7 @@ mod tests {
                 prop_oneof![3 => (0..30_usize, marks()).prop_map(|(r, m)| Step::Set(r, m)), 1 => (0..30_usize).prop_map(Step::Remove)],
                 0..60,
             ),
+            facts in prop::collection::vec(0..=Offset::MAX.get(), 0..4),
         ) {
             let base: Vec<_> = base.into_iter().enumerate().map(|(n, mark)| (room(n), mark)).collect();
             let mut places = Places::new(&base);
@@ -291,9 +320,14 @@ mod tests {
                     }
                 }
             }
+            let began = facts.first().map_or(Offset::ZERO, |facts| Offset::new(*facts).unwrap());
+            places.begin_facts(began);
+            facts.iter().for_each(|facts| places.see_facts(Offset::new(*facts).unwrap()));
             let mut place = Vec::new();
             places.write(&mut place);
             let read = Places::read(&base, &place).unwrap();
+            prop_assert_eq!(began.plus(read.facts), places.facts());
+            prop_assert_eq!(places.facts().get(), facts.iter().copied().max().unwrap_or(0));
             prop_assert_eq!(read.rooms.len(), model.len());
             let mut unsaid = Vec::new();
             for (name, since) in read.rooms {
@@ -319,10 +353,10 @@ mod tests {
         }
 
         #[test]
-        fn a_base_says_where_a_connection_began(rooms in prop::collection::vec(marks(), 0..20), full: bool, cut: prop::sample::Index) {
+        fn a_base_says_where_a_connection_began(rooms in prop::collection::vec(marks(), 0..20), full: bool, facts in 0..=Offset::MAX.get(), cut: prop::sample::Index) {
             let rooms = rooms.into_iter().enumerate().map(|(n, mark)| (room(n), mark)).collect();
             let protocol = if full { Protocol::Full } else { Protocol::Tutorial };
-            let base = Base { author: UserId::new("ada").unwrap(), protocol, rooms };
+            let base = Base { author: UserId::new("ada").unwrap(), protocol, facts: Offset::new(facts).unwrap(), rooms };
             let bytes = base.write();
             prop_assert_eq!(Base::read(&bytes), Some(base));
             prop_assert_eq!(Base::read(&bytes[..cut.index(bytes.len())]), None);

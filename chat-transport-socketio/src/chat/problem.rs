@@ -88,10 +88,10 @@ impl Problem {
 impl From<ChatError> for Problem {
     fn from(error: ChatError) -> Self {
         let code = match &error {
-            ChatError::Forbidden => Code::Forbidden,
+            ChatError::Forbidden | ChatError::TheirRoomsFull => Code::Forbidden,
             ChatError::Conflict { .. } => Code::Conflict,
             ChatError::TooLarge { .. } => Code::TooLarge,
-            ChatError::TooManyRooms { .. } => Code::BadRequest,
+            ChatError::TooManyRooms { .. } | ChatError::TooManyOwnRooms { .. } => Code::BadRequest,
             ChatError::Store(error) => return error.clone().into(),
             _ => return Self::new(Code::Unavailable, "the server cannot do this now"),
         };
@@ -124,6 +124,8 @@ mod tests {
             (ChatError::Conflict { bookmark }, Code::Conflict, false),
             (ChatError::TooLarge { max: 1 }, Code::TooLarge, false),
             (ChatError::TooManyRooms { max: 1 }, Code::BadRequest, false),
+            (ChatError::TooManyOwnRooms { max: 1 }, Code::BadRequest, false),
+            (ChatError::TheirRoomsFull, Code::Forbidden, false),
             (StoreError::unavailable("s", "x").into(), Code::Unavailable, true),
             (StoreError::indeterminate("s", "x").into(), Code::Unavailable, true),
             (StoreError::corrupt("s", "x").into(), Code::Unavailable, true),

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::{Chat, Joined, RoomId, Since};
+use chat_core::{Chat, Joined, Offset, OwnRooms, RoomId, Since};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::auth::{Hello, Protocol as Spoken};
-use super::conversation::{Conversation, Entries, Protocol, place};
+use super::conversation::{Conversation, Entries, Protocol, news, place};
 use super::identity::{GuestKey, Identity};
 use super::places::{Base, Mark, Places, Read, sum as sum_of};
 use super::problem::Problem;
@@ -58,7 +58,7 @@ impl Service {
             }
             Spoken::Full { rooms } => (Protocol::Full, rooms),
         };
-        let (known, Read { mut rooms, sum }) =
+        let (known, Read { mut rooms, sum, facts }) =
             match socket.resumption().map(|before| resumed(&before, &identity)) {
                 Some(None) => return Ok(Accept::stranger()),
                 Some(Some((base, read))) if base.protocol == protocol => (Some(base), read),
@@ -67,8 +67,10 @@ impl Service {
             };
         // What its token tells of a room, and be it that the client has left it, counts more than what it asks for each time it connects.
         let is_told = |room: &RoomId| known.iter().flat_map(|base| &base.rooms).any(|(told, _)| told == room);
+        let mut fresh = Vec::new();
         for (room, since) in asked {
             if !is_told(&room) && !rooms.iter().any(|(resumed, _)| *resumed == room) {
+                fresh.push(room.clone());
                 rooms.push((room, since));
             }
         }
@@ -76,11 +78,18 @@ impl Service {
         if max < rooms.len() {
             return Err(chat_core::ChatError::TooManyRooms { max }.into());
         }
-        let reader = self.chat.reader(identity.id().clone());
+        let seen = known.as_ref().map(|base| base.facts.plus(facts));
         // Only who gets its session back also keeps its `pid`, and with it the base.
         let known = known.filter(|_| socket.recovered());
         let kept = known.as_ref().map_or(&[][..], |base| &base.rooms);
-        let conversation = Conversation::new(identity, protocol, reader, spent, kept);
+        let conversation = Conversation::new(identity, protocol, self.chat.clone(), spent, kept);
+        let own = match protocol {
+            Protocol::Tutorial => None,
+            Protocol::Full => {
+                let base = known.as_ref().map(|base| base.facts);
+                Some(patiently(|| conversation.follow(base)).await?)
+            }
+        };
         let mut places = Vec::new();
         let (mut abridged, mut is_lost) = (Vec::new(), false);
         for (room, since) in rooms {
@@ -90,6 +99,16 @@ impl Service {
             }
             is_lost |= joined.lost;
             places.push((room, place(&joined)));
+        }
+        for (room, since) in own.iter().flat_map(|own| self.private_rooms(own, seen)) {
+            if max <= places.len() || places.iter().any(|(joined, _)| *joined == room) {
+                continue;
+            }
+            match self.join(&conversation, &room, since).await {
+                Ok(joined) => places.push((room, place(&joined))),
+                // Nobody has asked for it.
+                Err(problem) => tracing::debug!(code = ?problem.code, "a private room was not joined"),
+            }
         }
         let found = sum_of(abridged.iter().map(|(_, start)| start.fingerprint));
         if !is_lost && sum.is_some_and(|sum| sum != found) {
@@ -103,14 +122,46 @@ impl Service {
         if is_lost && socket.recovered() {
             return Ok(Accept::afresh());
         }
+        let facts = own.as_ref().map_or(Offset::ZERO, |own| own.at.offset());
         if known.is_none() {
-            conversation.rebase(&places);
+            conversation.rebase(&places, facts);
         }
-        let base = Base { author: conversation.identity.id().clone(), protocol, rooms: places };
+        if let Some(own) = own {
+            self.remember(&conversation, &own, fresh).await?;
+        }
+        let base = Base { author: conversation.identity.id().clone(), protocol, facts, rooms: places };
         let conversation = Arc::new(conversation);
         socket.set(conversation.clone());
-        socket.attach(Entries(conversation));
+        socket.attach(Entries::new(conversation));
         Ok(Accept::new().base(base.write()))
+    }
+
+    /// The private rooms that a connection is put into without asking for them, and where: a client that is back gets all of those that have become its
+    /// user's since; another one, the newest few from now on.
+    fn private_rooms(&self, own: &OwnRooms, seen: Option<Offset>) -> Vec<(RoomId, Since)> {
+        let news = news(&own.rooms, seen.unwrap_or(Offset::ZERO)).into_iter().map(|own| own.room.clone());
+        match seen {
+            Some(_) => news.map(|room| (room, Since::Start)).collect(),
+            None => {
+                let newest = news.rev().take(self.settings.private_rooms_joined_max);
+                newest.map(|room| (room, Since::Now)).collect()
+            }
+        }
+    }
+
+    /// Makes the rooms that a client has asked for its user's own, if that is the same one on every connection.
+    async fn remember(
+        &self,
+        conversation: &Conversation,
+        own: &OwnRooms,
+        mut rooms: Vec<RoomId>,
+    ) -> Result<(), Problem> {
+        rooms.retain(|room| !own.rooms.iter().any(|own| own.room == *room));
+        if rooms.is_empty() || !conversation.identity.lasts() {
+            return Ok(());
+        }
+        let who = conversation.identity.id();
+        patiently(|| async { Ok(self.chat.remember_rooms(who, &rooms).await.map(drop)?) }).await
     }
 
     /// A passing trouble is waited out.
@@ -159,9 +210,17 @@ impl Service {
         &self,
         request: impl Future<Output = Result<T, Problem>>,
     ) -> Result<T, Problem> {
-        let answer = tokio::time::timeout(self.settings.request_timeout, request).await;
-        answer.unwrap_or_else(|_| Err(Problem::timeout()))
+        in_time(self.settings.request_timeout, request).await
     }
+}
+
+/// As [`Service::in_time`], for what goes on by itself.
+pub(super) async fn in_time<T>(
+    patience: Duration,
+    request: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, Problem> {
+    let answer = tokio::time::timeout(patience, request).await;
+    answer.unwrap_or_else(|_| Err(Problem::timeout()))
 }
 
 /// What the client's last connection began with, and the rooms that it was in; none if that was somebody else.
@@ -173,7 +232,7 @@ fn resumed(before: &Resumption, identity: &Identity) -> Option<(Base, Read)> {
 }
 
 /// Tries until it succeeds, or fails for good.
-async fn patiently<T, F>(attempt: impl Fn() -> F) -> Result<T, Problem>
+pub(super) async fn patiently<T, F>(attempt: impl Fn() -> F) -> Result<T, Problem>
 where
     F: Future<Output = Result<T, Problem>>,
 {

@@ -19,6 +19,9 @@ pub struct ChatSettings {
     pub requests_burst: NonZeroU32,
     /// The content of one message, JSON text and attachments together, in bytes.
     pub content_bytes_max: usize,
+    /// Private rooms that a connection of the full protocol is put into without asking for them when it begins, the ones that were opened last: what
+    /// comes there is to come by itself, and each costs as much as a room that is asked for.
+    pub private_rooms_joined_max: usize,
     /// How long a request may take, before it counts as failed for now. The official client's usual wait for an ack is as long.
     pub request_timeout: Duration,
 }
@@ -30,6 +33,7 @@ impl Default for ChatSettings {
             requests_per_second: NonZeroU32::new(50),
             requests_burst: NonZeroU32::new(200).expect("not zero"),
             content_bytes_max: 64 * 1024,
+            private_rooms_joined_max: 50,
             request_timeout: Duration::from_secs(10),
         }
     }

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use chat_core::{Bookmark, Bounds, Entry, History, Joined, Kind, Receipt, RoomId};
+use chat_core::{Bookmark, Bounds, Entry, History, Joined, Kind, Offset, Overview, Receipt, RoomId};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -93,19 +93,85 @@ pub(super) fn history(room: &RoomId, history: &History) -> Args {
         head: u64,
     }
     let mut attachments: Vec<Bytes> = Vec::new();
-    let contents: Vec<Option<Content<'_>>> = history
-        .messages
-        .iter()
-        .map(|entry| {
-            let content = Content::of(entry)?.behind(attachments.len());
-            attachments.extend(content.attachments.iter().cloned());
-            Some(content)
-        })
-        .collect();
+    let contents: Vec<_> =
+        history.messages.iter().map(|entry| content_behind(entry, &mut attachments)).collect();
     let messages = history.messages.iter().zip(&contents);
     let messages = messages.map(|(entry, content)| Message::new(room, entry, content.as_ref())).collect();
     let (oldest, head) = ends(&history.bounds);
     args(&Reply { ok: true, messages, oldest, head }).attach(attachments)
+}
+
+/// The reply to `direct`.
+pub(super) fn direct(room: &RoomId) -> Args {
+    #[derive(Serialize)]
+    struct Reply<'a> {
+        ok: bool,
+        room: &'a str,
+    }
+    args(&Reply { ok: true, room: room.as_str() })
+}
+
+/// The reply to `read`.
+pub(super) fn marked(offset: Offset) -> Args {
+    #[derive(Serialize)]
+    struct Reply {
+        ok: bool,
+        offset: u64,
+    }
+    args(&Reply { ok: true, offset: offset.get() })
+}
+
+/// The reply to `rooms`. The messages share one packet, as in `history`.
+pub(super) fn rooms(page: &Overview) -> Args {
+    #[derive(Serialize)]
+    struct Reply<'a> {
+        ok: bool,
+        rooms: Vec<Room<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next: Option<&'a str>,
+    }
+    #[derive(Serialize)]
+    struct Room<'a> {
+        room: &'a str,
+        head: u64,
+        read: u64,
+        unread: u64,
+        last: Option<Message<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        with: Option<With<'a>>,
+    }
+    #[derive(Serialize)]
+    struct With<'a> {
+        id: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<&'a str>,
+    }
+    let mut attachments: Vec<Bytes> = Vec::new();
+    let contents: Vec<_> =
+        page.rooms.iter().map(|seen| content_behind(seen.last.as_ref()?, &mut attachments)).collect();
+    let rooms = page.rooms.iter().zip(&contents).map(|(seen, content)| {
+        let room = &seen.own.room;
+        Room {
+            room: room.as_str(),
+            head: seen.bounds.head.offset().get(),
+            read: seen.read.get(),
+            unread: seen.unread(),
+            last: seen.last.as_ref().map(|entry| Message::new(room, entry, content.as_ref())),
+            with: seen.own.with.as_ref().map(|with| With {
+                id: with.id.as_str(),
+                name: with.name.as_ref().map(|name| name.as_str()),
+            }),
+        }
+    });
+    let next = page.next.as_ref().map(RoomId::as_str);
+    args(&Reply { ok: true, rooms: rooms.collect(), next }).attach(attachments)
+}
+
+/// The content of an entry in a packet that has `attachments` already; its own are added.
+fn content_behind<'a>(entry: &'a Entry, attachments: &mut Vec<Bytes>) -> Option<Content<'a>> {
+    let content = Content::of(entry)?.behind(attachments.len());
+    attachments.extend(content.attachments.iter().cloned());
+    Some(content)
 }
 
 fn ends(bounds: &Bounds) -> (u64, u64) {

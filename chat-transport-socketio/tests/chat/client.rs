@@ -21,6 +21,8 @@ pub(crate) struct Client {
     socket: WebSocketStream<TcpStream>,
     received: VecDeque<Received>,
     next_ack: u64,
+    /// What came with CONNECT.
+    pub(crate) welcome: Value,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -97,13 +99,16 @@ impl Client {
         let address = stream.peer_addr().unwrap();
         let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
         let (socket, _) = client_async(url.into_client_request().unwrap(), stream).await.unwrap();
-        let mut client = Self { socket, received: VecDeque::new(), next_ack: 0 };
+        let mut client = Self { socket, received: VecDeque::new(), next_ack: 0, welcome: Value::Null };
         assert!(client.message().await.unwrap().to_text().unwrap().starts_with('0'));
         client.write(Message::text(format!("40{auth}"))).await;
         match client.message().await {
             None => Attempt::Closed,
             Some(message) => match message.to_text().unwrap().split_at(2) {
-                ("40", _) => Attempt::Connected(Box::new(client)),
+                ("40", welcome) => {
+                    client.welcome = serde_json::from_str(welcome).unwrap();
+                    Attempt::Connected(Box::new(client))
+                }
                 ("44", error) => Attempt::Refused(serde_json::from_str(error).unwrap()),
                 other => panic!("{other:?}"),
             },
@@ -197,11 +202,14 @@ impl Client {
         self.received.pop_front().unwrap()
     }
 
-    /// The next packet, which is an event of that name: its first argument.
+    /// The next packet that says more than where the client is: an event of that name, and its first argument.
     pub(crate) async fn expect(&mut self, expected: &str) -> Value {
-        match self.next().await {
-            Received::Event { name, mut args, .. } if name == expected => args.remove(0),
-            other => panic!("expected {expected}: {other:?}"),
+        loop {
+            match self.next().await {
+                Received::Event { name, .. } if name == "position" => {}
+                Received::Event { name, mut args, .. } if name == expected => return args.remove(0),
+                other => panic!("expected {expected}: {other:?}"),
+            }
         }
     }
 

@@ -99,6 +99,8 @@ async fn a_thousand_clients_that_resume_at_once_cost_a_handful_of_log_reads() {
     }
     assert!(calls.reads() <= 20, "{} reads", calls.reads());
     assert!(calls.bounds() <= 20, "{} looks at the bounds", calls.bounds());
+    // What is each one's own is asked for once.
+    assert!(calls.facts() <= CLIENTS + 20, "{} looks at what is of one user", calls.facts());
     // And they all go on with what is new.
     server.end("lobby").await;
     for client in &mut connected {

@@ -1,6 +1,7 @@
 //! The chat events over real sockets: every row of the wire contract, from the client's side.
 #![allow(clippy::unwrap_used)]
 
+mod attacks;
 mod client;
 mod connecting;
 mod content;
@@ -9,6 +10,7 @@ mod full;
 mod history;
 mod load;
 mod outage;
+mod rooms;
 mod server;
 mod store;
 mod tutorial;

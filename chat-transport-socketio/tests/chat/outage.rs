@@ -84,7 +84,10 @@ async fn in_the_full_protocol_every_request_says_that_the_store_is_away() {
     unavailable(&ada.ask("post", post.clone()).await);
     unavailable(&ada.ask("join", json!({"room": "den"})).await);
     unavailable(&ada.ask("history", json!({"room": "lobby"})).await);
-    assert_eq!(ada.ask("leave", json!({"room": "den"})).await["ok"], true);
+    unavailable(&ada.ask("leave", json!({"room": "den"})).await);
+    unavailable(&ada.ask("rooms", json!({})).await);
+    unavailable(&ada.ask("direct", json!({"user": "bob"})).await);
+    unavailable(&ada.ask("read", json!({"room": "lobby", "offset": 1})).await);
     faults.heal();
     assert_eq!(ada.ask("post", post).await["ok"], true);
     assert_eq!(ada.expect("message").await["content"], "hi");

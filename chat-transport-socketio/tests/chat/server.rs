@@ -9,9 +9,9 @@ use chat_core::{
     Author, Backends, Body, Bookmark, Chat, ChatBuilder, DisplayName, Draft, Kind, Limits, MemoryStore,
     MessageKey, RoomId, UserId,
 };
-use chat_transport_socketio::SocketIo;
 use chat_transport_socketio::chat::{self, ChatSettings};
 use chat_transport_socketio::engine::Settings;
+use chat_transport_socketio::{SocketIo, SocketIoBuilder};
 use tokio::net::TcpListener;
 
 pub(crate) struct Server {
@@ -37,17 +37,27 @@ impl Server {
         Self::with_connect_timeout(chat, settings, Duration::from_secs(45)).await
     }
 
+    /// Its clients can come back as who they were.
+    pub(crate) async fn recovering() -> Self {
+        let chat = Chat::builder(Backends::from_store(MemoryStore::new())).start().await.unwrap();
+        let recovery = chat::recovery(&chat).await.unwrap();
+        Self::serve(chat, unlimited(), SocketIo::builder().recovery(recovery)).await
+    }
+
     pub(crate) async fn with_connect_timeout(
         chat: ChatBuilder,
         settings: ChatSettings,
         connect_timeout: Duration,
     ) -> Self {
         let chat = chat.start().await.unwrap();
+        Self::serve(chat, settings, SocketIo::builder().connect_timeout(connect_timeout)).await
+    }
+
+    async fn serve(chat: Chat, settings: ChatSettings, io: SocketIoBuilder) -> Self {
         let namespace = chat::namespace(chat.clone(), settings);
         // These clients do not pong while they do not read, and the machine may be busy.
         let heartbeat = Settings::default().ping_interval(Duration::from_secs(600));
-        let io = SocketIo::builder().settings(heartbeat).connect_timeout(connect_timeout);
-        let io = io.namespace("/", namespace).build();
+        let io = io.settings(heartbeat).namespace("/", namespace).build();
         let app = Router::new().nest_service("/socket.io", io.router());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
