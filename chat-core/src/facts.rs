@@ -71,6 +71,8 @@ pub(crate) struct Facts {
     rooms: BTreeMap<RoomId, OwnRoom>,
     /// When rooms were left, as far as the log still says.
     left: BTreeMap<RoomId, Offset>,
+    /// The handles that rooms had until then.
+    gone: BTreeMap<Offset, RoomId>,
     /// What is older than this has gone into a snapshot.
     base: Offset,
     /// The last fact that was looked at.
@@ -96,7 +98,8 @@ impl Facts {
         let (base, rooms) = newest_snapshot(&facts);
         let rooms = rooms.into_iter().map(|own| (own.room.clone(), own)).collect();
         let entries = entries.len() as u64;
-        let mut folded = Self { rooms, left: BTreeMap::new(), base, head, entries, is_strange };
+        let mut folded =
+            Self { rooms, left: BTreeMap::new(), gone: BTreeMap::new(), base, head, entries, is_strange };
         let later = facts.into_iter().filter(|(at, _)| base < *at || mutated(Mutant::ReplayBeforeSnapshot));
         later.for_each(|(at, fact)| folded.apply(at, fact));
         folded
@@ -109,7 +112,9 @@ impl Facts {
                 self.rooms.entry(room).or_insert(own);
             }
             Fact::Left { room } => {
-                self.rooms.remove(&room);
+                if let Some(own) = self.rooms.remove(&room) {
+                    self.gone.insert(own.handle, room.clone());
+                }
                 self.left.insert(room, at);
             }
             Fact::Direct { room, with, asked } => {
@@ -140,9 +145,9 @@ impl Facts {
         self.rooms.get(room)
     }
 
-    /// In the order of their names.
-    pub(crate) fn into_rooms(self) -> Vec<OwnRoom> {
-        self.rooms.into_values().collect()
+    /// In the order of their names, and the handles of those that were left.
+    pub(crate) fn into_rooms(self) -> (Vec<OwnRoom>, BTreeMap<Offset, RoomId>) {
+        (self.rooms.into_values().collect(), self.gone)
     }
 
     /// Rooms that the user wants, or (private ones) that others have opened.

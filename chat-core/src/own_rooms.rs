@@ -38,6 +38,15 @@ pub struct OwnRooms {
     pub rooms: Vec<OwnRoom>,
     /// The last fact that was looked at: what comes after it may change them.
     pub at: Bookmark,
+    left: BTreeMap<Offset, RoomId>,
+}
+
+impl OwnRooms {
+    /// The room that has or had a [handle](OwnRoom::handle). What was left is known until the facts are compacted.
+    pub fn named(&self, handle: Offset) -> Option<&RoomId> {
+        let own = self.rooms.iter().find(|own| own.handle == handle).map(|own| &own.room);
+        own.or_else(|| self.left.get(&handle))
+    }
 }
 
 impl Chat {
@@ -239,7 +248,9 @@ pub(crate) fn in_memory(place: &Room) -> Option<OwnRooms> {
 
 impl From<Facts> for OwnRooms {
     fn from(facts: Facts) -> Self {
-        Self { at: facts.head, rooms: facts.into_rooms() }
+        let at = facts.head;
+        let (rooms, left) = facts.into_rooms();
+        Self { rooms, at, left }
     }
 }
 

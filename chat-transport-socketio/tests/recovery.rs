@@ -810,6 +810,72 @@ async fn places_that_are_abridged_are_checked_together() {
     }
 }
 
+#[tokio::test]
+async fn tokens_stay_short_and_complete_where_a_hundred_rooms_are_joined_one_by_one() {
+    let chat = Chat::builder(Backends::from_store(MemoryStore::new())).start().await.unwrap();
+    let recovery = chat::recovery(&chat).await.unwrap();
+    let mut settings = ChatSettings::default();
+    settings.requests_per_second = None;
+    let (io, address) = serving(recovery, chat::namespace(chat.clone(), settings)).await;
+    let names: Vec<String> = (0..100).map(|number| format!("{number:0>36}")).collect();
+    let post_to_all = async |key: &str| {
+        for name in &names {
+            let author = Author { id: UserId::new("ada").unwrap(), name: DisplayName::new("Ada").unwrap() };
+            let (key, body) = (MessageKey::new(key).unwrap(), Body::text("1"));
+            let draft = Draft { kind: Kind::Message, author, key, body };
+            chat.post(&RoomId::new(name).unwrap(), draft).await.unwrap();
+        }
+    };
+    let receive_from_all = async |client: &mut Client| {
+        let mut left: std::collections::BTreeSet<String> = names.iter().cloned().collect();
+        while !left.is_empty() {
+            let event = client.event().await;
+            assert_eq!(event[0], "message");
+            assert!(left.remove(event[1]["room"].as_str().unwrap()), "once from each");
+        }
+        client.offset.as_ref().unwrap().len()
+    };
+    let mut client = Client::back(address, Memory { rooms: Some(json!({})), ..Memory::default() }).await;
+    for name in &names {
+        client.ws.send(&format!(r#"420["join",{{"room":"{name}"}}]"#)).await;
+        assert_eq!(client.event().await[0], "position");
+        assert!(client.ws.packet().await.starts_with(r#"430[{"ok":true"#));
+    }
+    for round in ["one", "two", "three"] {
+        post_to_all(round).await;
+        let length = receive_from_all(&mut client).await;
+        assert!(length <= 600, "{length} characters");
+        let memory = client.cut(&io).await;
+        // Some is missed as well.
+        post_to_all(&format!("{round}, missed")).await;
+        client = Client::back(address, memory).await;
+        assert!(client.recovered);
+        receive_from_all(&mut client).await;
+    }
+}
+
+#[tokio::test]
+async fn a_room_that_was_left_on_another_device_is_still_that_of_a_client_that_is_cut() {
+    let chat = Chat::builder(Backends::from_store(MemoryStore::new())).start().await.unwrap();
+    let recovery = chat::recovery(&chat).await.unwrap();
+    let (io, address) = serving(recovery, chat::namespace(chat.clone(), ChatSettings::default())).await;
+    let mut client = Client::back(address, Memory { rooms: Some(json!({})), ..Memory::default() }).await;
+    client.ws.send(r#"420["join",{"room":"tea"}]"#).await;
+    assert_eq!(client.event().await[0], "position");
+    client.ws.packet().await;
+    client.ws.send(r#"42["post",{"room":"tea","id":"own","content":1}]"#).await;
+    let guest = UserId::new(client.event().await[1]["from"]["id"].as_str().unwrap()).unwrap();
+    chat.forget_room(&guest, &RoomId::new("tea").unwrap()).await.unwrap();
+    let memory = client.cut(&io).await;
+    let author = Author { id: UserId::new("ada").unwrap(), name: DisplayName::new("Ada").unwrap() };
+    let (key, body) = (MessageKey::new("k").unwrap(), Body::text("1"));
+    let draft = Draft { kind: Kind::Message, author, key, body };
+    chat.post(&RoomId::new("tea").unwrap(), draft).await.unwrap();
+    let mut client = Client::back(address, memory).await;
+    assert!(client.recovered);
+    assert_eq!(client.event().await[1]["room"], "tea");
+}
+
 /// In the namespace of a chat, an application's own event to everybody.
 async fn mixed() -> (SocketIo, SocketAddr) {
     let chat = Chat::builder(Backends::from_store(MemoryStore::new())).start().await.unwrap();

@@ -73,12 +73,19 @@ impl Conversation {
         Ok(joined)
     }
 
-    /// Joins a room that it is not in yet, from its beginning.
-    async fn enter(&self, room: &RoomId) -> Result<(), Problem> {
-        if let Some(joined) = self.reader.join_unless_in(room, Since::Start).await? {
-            self.places().set(room, place(&joined));
+    /// Joins one of its user's rooms that it is not in yet, from its beginning.
+    async fn enter(&self, own: &OwnRoom) -> Result<(), Problem> {
+        if let Some(joined) = self.reader.join_unless_in(&own.room, Since::Start).await? {
+            let mut places = self.places();
+            places.set(&own.room, place(&joined));
+            places.name(&own.room, own.handle);
         }
         Ok(())
+    }
+
+    /// A room that it has joined is one of its user's own, by that handle: tokens need not name it.
+    pub(super) fn name(&self, room: &RoomId, handle: Offset) {
+        self.places().name(room, handle);
     }
 
     /// The rooms of its user, which it follows from then on. Its `pid` says `base` of them, if it has one already.
@@ -98,7 +105,7 @@ impl Conversation {
         let own = patiently(|| async { Ok(self.chat.own_rooms(self.identity.id()).await?) }).await;
         let Ok(OwnRooms { rooms, at, .. }) = own else { return };
         for own in news(&rooms, seen) {
-            if let Err(problem) = patiently(|| self.enter(&own.room)).await {
+            if let Err(problem) = patiently(|| self.enter(own)).await {
                 // It is listed by `rooms` all the same, if it may be.
                 tracing::debug!(code = ?problem.code, "a private room was not joined");
             }

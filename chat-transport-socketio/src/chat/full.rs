@@ -68,8 +68,10 @@ async fn join(service: &Service, conversation: &Conversation, fields: &Fields<'_
     };
     conversation.space_for(&room)?;
     // Before it is in: then nothing comes between the place and the reply that names it.
-    service.chat.remember_room(conversation.identity.id(), &room).await?;
-    Ok(wire::joined(&conversation.join(&room, since).await?))
+    let handle = service.chat.remember_room(conversation.identity.id(), &room).await?;
+    let joined = conversation.join(&room, since).await?;
+    conversation.name(&room, handle);
+    Ok(wire::joined(&joined))
 }
 
 /// Ends a membership; a private room stays, and this connection gets no more of it.

@@ -1,7 +1,7 @@
 //! Where one connection is in each of its rooms, as its `pid` and its tokens say it. Pure.
 //!
-//! The `pid` has the rooms that the connection began with, by name; a token only says how far each has moved since, and names those that were
-//! joined later. So a token is short: about 8 bytes for the first rooms that have moved, and 3 each when there are many.
+//! The `pid` has the rooms that the connection began with, by name; a token only says how far each has moved since. Those that were joined later
+//! it names by their [handles](chat_core::OwnRoom::handle), which follow one another as a rule. So a token is short: about 8 bytes for the first rooms that have moved, and 3 each when there are many.
 
 use chat_core::{Bookmark, Epoch, Fingerprint, Offset, Position, RoomId, Since, UserId};
 
@@ -15,6 +15,8 @@ const FULL_FINGERPRINTS_MAX: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Read {
     pub(super) rooms: Vec<(RoomId, Since)>,
+    /// The rooms that were joined later, by their handles.
+    pub(super) handled: Vec<(Offset, Since)>,
     /// The fingerprints of the places that are [abridged](Since::Abridged), each bit added up without carry: what abridging leaves unsaid of each is
     /// said of all of them together.
     pub(super) sum: Option<Fingerprint>,
@@ -88,10 +90,18 @@ impl Base {
 pub(super) struct Places {
     /// Those of the pid, and where the client is in them now; none in one that it has left.
     base: Vec<(RoomId, Mark, Option<Mark>)>,
-    /// Those that were joined later.
-    later: Vec<(RoomId, Mark)>,
+    /// Those that were joined later: first those without a handle, then in the order of their handles.
+    later: Vec<Later>,
     /// The last fact about its user that the base says was seen, and how many more were since.
     facts: (Offset, u64),
+}
+
+#[derive(Debug)]
+struct Later {
+    /// Names the room among those of the user; none if it is not theirs.
+    handle: Option<Offset>,
+    room: RoomId,
+    mark: Mark,
 }
 
 impl Places {
@@ -128,10 +138,18 @@ impl Places {
     pub(super) fn set(&mut self, room: &RoomId, mark: Mark) {
         if let Some((_, _, now)) = self.base.iter_mut().find(|(name, ..)| name == room) {
             *now = Some(mark);
-        } else if let Some((_, now)) = self.later.iter_mut().find(|(name, _)| name == room) {
-            *now = mark;
+        } else if let Some(later) = self.later.iter_mut().find(|later| later.room == *room) {
+            later.mark = mark;
         } else {
-            self.later.push((room.clone(), mark));
+            self.later.insert(0, Later { handle: None, room: room.clone(), mark });
+        }
+    }
+
+    /// The room is one of the user's own, by that handle.
+    pub(super) fn name(&mut self, room: &RoomId, handle: Offset) {
+        if let Some(later) = self.later.iter_mut().find(|later| later.room == *room) {
+            later.handle = Some(handle);
+            self.later.sort_by_key(|later| later.handle);
         }
     }
 
@@ -140,46 +158,67 @@ impl Places {
         if let Some((_, _, now)) = self.base.iter_mut().find(|(name, ..)| name == room) {
             *now = None;
         }
-        self.later.retain(|(name, _)| name != room);
+        self.later.retain(|later| later.room != *room);
     }
 
     /// Appends what a token says.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let has_moved = |(_, base, now): &&(RoomId, Mark, Option<Mark>)| now.is_some_and(|now| now != *base);
-        let is_full = self.base.len() <= FULL_FINGERPRINTS_MAX
-            || self.base.iter().filter(has_moved).count() <= FULL_FINGERPRINTS_MAX;
+        let named = self.later.iter().take_while(|later| later.handle.is_none()).count();
+        let (named, handled) = self.later.split_at(named);
+        let is_full = self.base.len() + handled.len() <= FULL_FINGERPRINTS_MAX
+            || self.base.iter().filter(has_moved).count() + handled.len() <= FULL_FINGERPRINTS_MAX;
         let has_seen_more = 0 < self.facts.1;
-        put(out, (self.later.len() as u64) << 2 | u64::from(has_seen_more) << 1 | u64::from(is_full));
+        let flags = u64::from(!handled.is_empty()) << 2 | u64::from(has_seen_more) << 1 | u64::from(is_full);
+        put(out, (named.len() as u64) << 3 | flags);
         if has_seen_more {
             put(out, self.facts.1);
         }
         if !is_full {
             let moved = self.base.iter().filter(has_moved).filter_map(|(_, _, now)| *now);
-            put_fingerprint(out, sum(moved.map(|now| now.fingerprint)));
+            let marks = moved.chain(handled.iter().map(|later| later.mark));
+            put_fingerprint(out, sum(marks.map(|mark| mark.fingerprint)));
         }
+        let put_print = |out: &mut Vec<u8>, fingerprint: Fingerprint| match is_full {
+            true => put_fingerprint(out, fingerprint),
+            false => out.push(fingerprint.abridged()),
+        };
         for (_, base, now) in &self.base {
             match now {
                 None => put(out, LEFT),
                 Some(now) if now == base => put(out, UNMOVED),
                 Some(now) => {
                     put(out, MOVED + zigzag(now.offset.get() as i64 - base.offset.get() as i64));
-                    if is_full {
-                        put_fingerprint(out, now.fingerprint);
-                    } else {
-                        out.push(now.fingerprint.abridged());
-                    }
+                    put_print(out, now.fingerprint);
                 }
             }
         }
-        self.later.iter().for_each(|(room, mark)| put_named(out, room, *mark));
+        if !handled.is_empty() {
+            put_runs(out, handled.iter().filter_map(|later| later.handle));
+            for later in handled {
+                put(out, later.mark.offset.get());
+                put_print(out, later.mark.fingerprint);
+            }
+        }
+        named.iter().for_each(|later| put_named(out, &later.room, later.mark));
     }
 
     /// Where a client is that has a token with `place`, after a connection that began with `base`. None: it is no such thing.
     pub(super) fn read(base: &[(RoomId, Mark)], mut place: &[u8]) -> Option<Read> {
         let head = take(&mut place)?;
-        let (later, has_seen_more, is_full) = (head >> 2, head & 2 == 2, head & 1 == 1);
+        let (named, has_handled, has_seen_more, is_full) =
+            (head >> 3, head & 4 == 4, head & 2 == 2, head & 1 == 1);
         let facts = if has_seen_more { take(&mut place)? } else { 0 };
         let sum = if is_full { None } else { Some(take_fingerprint(&mut place)?) };
+        let take_since = |place: &mut &[u8], offset: Offset| {
+            Some(match is_full {
+                true => Mark { offset, fingerprint: take_fingerprint(place)? }.since(),
+                false => {
+                    let [fingerprint] = take_bytes(place)?;
+                    Since::Abridged { offset, fingerprint }
+                }
+            })
+        };
         let mut rooms = Vec::new();
         for (room, mark) in base {
             let since = match take(&mut place)? {
@@ -187,29 +226,30 @@ impl Places {
                 UNMOVED => mark.since(),
                 moved => {
                     let offset = (mark.offset.get() as i64).checked_add(unzigzag(moved - MOVED))?;
-                    let offset = u64::try_from(offset).ok().and_then(Offset::new)?;
-                    match is_full {
-                        true => Mark { offset, fingerprint: take_fingerprint(&mut place)? }.since(),
-                        false => {
-                            let [fingerprint] = take_bytes(&mut place)?;
-                            Since::Abridged { offset, fingerprint }
-                        }
-                    }
+                    take_since(&mut place, u64::try_from(offset).ok().and_then(Offset::new)?)?
                 }
             };
             rooms.push((room.clone(), since));
         }
-        for _ in 0..later {
+        let mut handled = Vec::new();
+        if has_handled {
+            // What is left has a byte for each, at least.
+            for handle in take_runs(&mut place)? {
+                let offset = Offset::new(take(&mut place)?)?;
+                handled.push((handle, take_since(&mut place, offset)?));
+            }
+        }
+        for _ in 0..named {
             let (room, mark) = take_named(&mut place)?;
             rooms.push((room, mark.since()));
         }
-        place.is_empty().then_some(Read { rooms, sum, facts })
+        place.is_empty().then_some(Read { rooms, handled, sum, facts })
     }
 
     /// Where a client is that has received nothing since a connection that began with `base`.
     pub(super) fn at_base(base: &[(RoomId, Mark)]) -> Read {
         let rooms = base.iter().map(|(room, mark)| (room.clone(), mark.since())).collect();
-        Read { rooms, sum: None, facts: 0 }
+        Read { rooms, handled: Vec::new(), sum: None, facts: 0 }
     }
 }
 
@@ -231,6 +271,41 @@ fn zigzag(number: i64) -> u64 {
 
 fn unzigzag(number: u64) -> i64 {
     (number >> 1) as i64 ^ -((number & 1) as i64)
+}
+
+/// Ascending handles, as runs of such that follow one another: the distance to each run, and its length.
+fn put_runs(out: &mut Vec<u8>, handles: impl Iterator<Item = Offset>) {
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    let mut next = 0;
+    for handle in handles.map(Offset::get) {
+        match runs.last_mut() {
+            Some((_, length)) if handle == next => *length += 1,
+            _ => runs.push((handle - next, 1)),
+        }
+        next = handle + 1;
+    }
+    put(out, runs.len() as u64);
+    for (distance, length) in runs {
+        put(out, distance);
+        put(out, length);
+    }
+}
+
+fn take_runs(bytes: &mut &[u8]) -> Option<Vec<Offset>> {
+    let (mut handles, mut next) = (Vec::new(), 0_u64);
+    for _ in 0..take(bytes)? {
+        next = next.checked_add(take(bytes)?)?;
+        let length = take(bytes)?;
+        // Of each something more must follow.
+        if bytes.len() as u64 <= length || (bytes.len() as u64) < handles.len() as u64 + length {
+            return None;
+        }
+        for _ in 0..length {
+            handles.push(Offset::new(next)?);
+            next += 1;
+        }
+    }
+    Some(handles)
 }
 
 fn put_named(out: &mut Vec<u8>, room: &RoomId, mark: Mark) {
@@ -276,6 +351,11 @@ mod tests {
         RoomId::new(&format!("room {number}")).unwrap()
     }
 
+    /// Some follow one another, and some do not.
+    fn handle(number: usize) -> Offset {
+        Offset::new(number as u64 + number as u64 / 7 * 1_000).unwrap()
+    }
+
     fn mark(offset: u64, print: u64) -> Mark {
         Mark { offset: Offset::new(offset).unwrap(), fingerprint: Fingerprint::from_number(print) }
     }
@@ -287,6 +367,7 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Set(usize, Mark),
+        Name(usize),
         Remove(usize),
     }
 
@@ -296,7 +377,11 @@ mod tests {
         fn a_token_says_where_the_client_is(
             base in prop::collection::vec(marks(), 0..20),
             steps in prop::collection::vec(
-                prop_oneof![3 => (0..30_usize, marks()).prop_map(|(r, m)| Step::Set(r, m)), 1 => (0..30_usize).prop_map(Step::Remove)],
+                prop_oneof![
+                    3 => (0..30_usize, marks()).prop_map(|(r, m)| Step::Set(r, m)),
+                    2 => (0..30_usize).prop_map(Step::Name),
+                    1 => (0..30_usize).prop_map(Step::Remove),
+                ],
                 0..60,
             ),
             facts in prop::collection::vec(0..=Offset::MAX.get(), 0..4),
@@ -314,6 +399,7 @@ mod tests {
                         places.set(&room(number), mark);
                         model.insert(room(number), mark);
                     }
+                    Step::Name(number) => places.name(&room(number), handle(number)),
                     Step::Remove(number) => {
                         places.remove(&room(number));
                         model.remove(&room(number));
@@ -328,9 +414,11 @@ mod tests {
             let read = Places::read(&base, &place).unwrap();
             prop_assert_eq!(began.plus(read.facts), places.facts());
             prop_assert_eq!(places.facts().get(), facts.iter().copied().max().unwrap_or(0));
-            prop_assert_eq!(read.rooms.len(), model.len());
+            prop_assert_eq!(read.rooms.len() + read.handled.len(), model.len());
             let mut unsaid = Vec::new();
-            for (name, since) in read.rooms {
+            let by_handle = |told: Offset| room((0..30).find(|number| handle(*number) == told).unwrap());
+            let handled = read.handled.into_iter().map(|(handle, since)| (by_handle(handle), since));
+            for (name, since) in read.rooms.into_iter().chain(handled) {
                 let mark = model[&name];
                 if since == (Since::Abridged { offset: mark.offset, fingerprint: mark.fingerprint.abridged() }) {
                     unsaid.push(mark.fingerprint);
@@ -375,6 +463,23 @@ mod tests {
         };
         assert_eq!((written(1, 5), written(1, 100_000)), (1 + 1 + 6, 1 + 3 + 6));
         assert_eq!((written(100, 50), written(100, 8_000)), (7 + 100 * 2, 7 + 100 * 3));
+    }
+
+    #[test]
+    fn a_token_is_short_also_where_rooms_were_joined_later() {
+        let mut places = Places::new(&[]);
+        let later = |number: usize| RoomId::new(&format!("{number:0>36}")).unwrap();
+        for number in 0..100 {
+            places.set(&later(number), mark(1_000_000, u64::MAX));
+            places.name(&later(number), Offset::new(5_000 + number as u64).unwrap());
+        }
+        let mut place = Vec::new();
+        places.write(&mut place);
+        assert_eq!(place.len(), 1 + 6 + 4 + 100 * 4);
+        (1..100).for_each(|number| places.remove(&later(number)));
+        place.clear();
+        places.write(&mut place);
+        assert_eq!(place.len(), 1 + 4 + 3 + 6);
     }
 
     #[test]

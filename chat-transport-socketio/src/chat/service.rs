@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::{Chat, Joined, Offset, OwnRooms, RoomId, Since};
+use chat_core::{Chat, Joined, Offset, OwnRoom, OwnRooms, RoomId, Since};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -58,26 +58,15 @@ impl Service {
             }
             Spoken::Full { rooms } => (Protocol::Full, rooms),
         };
-        let (known, Read { mut rooms, sum, facts }) =
+        let (known, Read { mut rooms, handled, sum, facts }) =
             match socket.resumption().map(|before| resumed(&before, &identity)) {
                 Some(None) => return Ok(Accept::stranger()),
                 Some(Some((base, read))) if base.protocol == protocol => (Some(base), read),
                 Some(Some(_)) if socket.recovered() => return Ok(Accept::afresh()),
                 Some(Some(_)) | None => (None, Places::at_base(&[])),
             };
-        // What its token tells of a room, and be it that the client has left it, counts more than what it asks for each time it connects.
-        let is_told = |room: &RoomId| known.iter().flat_map(|base| &base.rooms).any(|(told, _)| told == room);
-        let mut fresh = Vec::new();
-        for (room, since) in asked {
-            if !is_told(&room) && !rooms.iter().any(|(resumed, _)| *resumed == room) {
-                fresh.push(room.clone());
-                rooms.push((room, since));
-            }
-        }
-        let max = self.chat.limits().rooms_per_reader_max;
-        if max < rooms.len() {
-            return Err(chat_core::ChatError::TooManyRooms { max }.into());
-        }
+        let told: Vec<RoomId> =
+            known.iter().flat_map(|base| &base.rooms).map(|(room, _)| room.clone()).collect();
         let seen = known.as_ref().map(|base| base.facts.plus(facts));
         // Only who gets its session back also keeps its `pid`, and with it the base.
         let known = known.filter(|_| socket.recovered());
@@ -90,6 +79,30 @@ impl Service {
                 Some(patiently(|| conversation.follow(base)).await?)
             }
         };
+        let mut names = Vec::new();
+        for (handle, since) in handled {
+            match own.as_ref().and_then(|own| own.named(handle)) {
+                Some(room) => {
+                    rooms.push((room.clone(), since));
+                    names.push((room.clone(), handle));
+                }
+                // It was left on another device, long ago.
+                None if socket.recovered() => return Ok(Accept::afresh()),
+                None => {}
+            }
+        }
+        // What its token tells of a room, and be it that the client has left it, counts more than what it asks for each time it connects.
+        let mut fresh = Vec::new();
+        for (room, since) in asked {
+            if !told.contains(&room) && !rooms.iter().any(|(resumed, _)| *resumed == room) {
+                fresh.push(room.clone());
+                rooms.push((room, since));
+            }
+        }
+        let max = self.chat.limits().rooms_per_reader_max;
+        if max < rooms.len() {
+            return Err(chat_core::ChatError::TooManyRooms { max }.into());
+        }
         let mut places = Vec::new();
         let (mut abridged, mut is_lost) = (Vec::new(), false);
         for (room, since) in rooms {
@@ -100,12 +113,15 @@ impl Service {
             is_lost |= joined.lost;
             places.push((room, place(&joined)));
         }
-        for (room, since) in own.iter().flat_map(|own| self.private_rooms(own, seen)) {
+        for (handle, room, since) in own.iter().flat_map(|own| self.private_rooms(own, seen)) {
             if max <= places.len() || places.iter().any(|(joined, _)| *joined == room) {
                 continue;
             }
             match self.join(&conversation, &room, since).await {
-                Ok(joined) => places.push((room, place(&joined))),
+                Ok(joined) => {
+                    names.push((room.clone(), handle));
+                    places.push((room, place(&joined)));
+                }
                 // Nobody has asked for it.
                 Err(problem) => tracing::debug!(code = ?problem.code, "a private room was not joined"),
             }
@@ -126,6 +142,7 @@ impl Service {
         if known.is_none() {
             conversation.rebase(&places, facts);
         }
+        names.iter().for_each(|(room, handle)| conversation.name(room, *handle));
         if let Some(own) = own {
             self.remember(&conversation, &own, fresh).await?;
         }
@@ -138,13 +155,14 @@ impl Service {
 
     /// The private rooms that a connection is put into without asking for them, and where: a client that is back gets all of those that have become its
     /// user's since; another one, the newest few from now on.
-    fn private_rooms(&self, own: &OwnRooms, seen: Option<Offset>) -> Vec<(RoomId, Since)> {
-        let news = news(&own.rooms, seen.unwrap_or(Offset::ZERO)).into_iter().map(|own| own.room.clone());
+    fn private_rooms(&self, own: &OwnRooms, seen: Option<Offset>) -> Vec<(Offset, RoomId, Since)> {
+        let news = news(&own.rooms, seen.unwrap_or(Offset::ZERO)).into_iter();
+        let with = |since: Since| move |own: &OwnRoom| (own.handle, own.room.clone(), since);
         match seen {
-            Some(_) => news.map(|room| (room, Since::Start)).collect(),
+            Some(_) => news.map(with(Since::Start)).collect(),
             None => {
                 let newest = news.rev().take(self.settings.private_rooms_joined_max);
-                newest.map(|room| (room, Since::Now)).collect()
+                newest.map(with(Since::Now)).collect()
             }
         }
     }
@@ -156,12 +174,20 @@ impl Service {
         own: &OwnRooms,
         mut rooms: Vec<RoomId>,
     ) -> Result<(), Problem> {
-        rooms.retain(|room| !own.rooms.iter().any(|own| own.room == *room));
+        rooms.retain(|room| match own.rooms.iter().find(|own| own.room == *room) {
+            Some(own) => {
+                conversation.name(room, own.handle);
+                false
+            }
+            None => true,
+        });
         if rooms.is_empty() || !conversation.identity.lasts() {
             return Ok(());
         }
         let who = conversation.identity.id();
-        patiently(|| async { Ok(self.chat.remember_rooms(who, &rooms).await.map(drop)?) }).await
+        let handles = patiently(|| async { Ok(self.chat.remember_rooms(who, &rooms).await?) }).await?;
+        rooms.iter().zip(handles).for_each(|(room, handle)| conversation.name(room, handle));
+        Ok(())
     }
 
     /// A passing trouble is waited out.
