@@ -77,6 +77,8 @@
 //! | a room is brought up to what the log has | `heal.rs` |
 //! | a client's position is checked | `place.rs`, `standing.rs`, `position.rs` |
 //! | history is paged backwards | `history.rs` |
+//! | somebody is banned, muted or signed out, on every node | `moderation.rs` (pure), `moderating.rs` |
+//! | something reaches all readers of one user; roles are known | `people.rs` |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod asking;
@@ -101,9 +103,12 @@ mod local_news;
 mod local_presence;
 mod log;
 mod memory;
+mod moderating;
+mod moderation;
 #[doc(hidden)]
 pub mod mutants;
 mod page;
+mod people;
 mod place;
 mod position;
 mod post;
@@ -122,20 +127,24 @@ mod task;
 mod wake;
 mod waves;
 
-pub use authority::{Action, Authority, Everyone};
+pub use authority::{Action, Authority, Everyone, Roles, Who};
 pub use backends::Backends;
 pub use chat::{Chat, ChatBuilder, ChatError, Receipt};
 pub use delivery::{Delivery, Heard, Interest, Listener, News, Progress};
 pub use entry::{Author, Body, Draft, Entry, Kind, Timestamp};
 pub use error::{Cause, StoreError, StoreResult};
 pub use history::{History, HistoryLimit};
-pub use id::{ConnectionId, DisplayName, InvalidId, MessageKey, NodeId, RoomId, SubscriberId, UserId};
+pub use id::{
+    ConnectionId, DisplayName, InvalidId, MessageKey, NodeId, Reason, RoomId, SubscriberId, UserId,
+};
+pub use id::{GUEST_PREFIX, REASON_CHARACTERS_MAX};
 pub use id::{KEY_CHARACTERS_MAX, NAME_CHARACTERS_MAX, ROOM_CHARACTERS_MAX, USER_CHARACTERS_MAX};
 pub use limits::{Budget, Limits};
 pub use local_news::{LISTENER_BYTES_MAX, LISTENER_NEWS_MAX, LocalNews};
 pub use local_presence::{EMPTY_ROOMS_MAX, LocalPresence};
 pub use log::{Appended, MessageLog, PageLimit, Replay, StoreIdentity};
 pub use memory::MemoryStore;
+pub use moderation::{Measure, Removal, RemovalCause};
 pub use place::Since;
 pub use position::{Bookmark, Bounds, Epoch, Fingerprint, InvalidBookmark, Offset, Position};
 pub use presence::{Changed, Departure, Edge, Member, Presence, Renewed, Roster, Seat};

@@ -5,14 +5,17 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use crate::authority::Action;
+use crate::authority::{Action, Roles, Who};
 use crate::chat::{Chat, ChatError};
-use crate::id::{RoomId, UserId};
+use crate::id::RoomId;
 use crate::limits::Budget;
+use crate::moderation::Removal;
 use crate::mutants::{Mutant, mutated};
+use crate::people::{Enlisted, Order};
 use crate::place::{self, Since};
 use crate::position::{Bookmark, Bounds};
 use crate::published::Published;
@@ -33,6 +36,18 @@ pub enum Step {
         bounds: Bounds,
         /// Where the reader stands now.
         start: Bookmark,
+    },
+    /// The reader was taken out of a room by an act of [moderation](crate::Measure). Nothing of the room follows, unless it joins it again.
+    Removed {
+        /// Which room.
+        room: RoomId,
+        /// Why.
+        removal: Removal,
+    },
+    /// The reader was taken out of all its rooms, and joins none any more: its connection is to be ended.
+    SignedOut {
+        /// Why.
+        removal: Removal,
     },
 }
 
@@ -65,22 +80,31 @@ pub struct Joined {
 /// - **Bounded:** a reader holds its places and at most one page of the log, and while it is not polled it holds up nobody else.
 pub struct Reader {
     chat: Chat,
-    who: UserId,
+    own: Enlisted,
+    /// It joins nothing any more.
+    is_signed_out: AtomicBool,
     wake: Arc<WakeSet>,
     seats: Mutex<Seats>,
 }
 
 impl Reader {
-    pub(crate) fn new(chat: Chat, who: UserId) -> Self {
+    pub(crate) fn new(chat: Chat, who: Who) -> Self {
         let wake = Arc::new(WakeSet::new(chat.limits().rooms_per_reader_max));
+        let own = chat.people().enlist(who, wake.clone());
         let seats = Mutex::new(Seats::new(wake.clone()));
-        Self { chat, who, wake, seats }
+        Self { chat, own, is_signed_out: AtomicBool::new(false), wake, seats }
+    }
+
+    /// The roles of the user are these from now on, on this node.
+    pub fn set_roles(&self, roles: Roles) {
+        self.own.set_roles(roles);
     }
 
     /// Joins a room, or moves to another place in a room that it is in.
     ///
     /// # Errors
-    /// [`ChatError::Forbidden`], [`ChatError::TooManyRooms`], or [`ChatError::Store`] if the place cannot be found now. Then nothing has changed.
+    /// [`ChatError::Forbidden`], [`ChatError::Banned`], [`ChatError::TooManyRooms`], [`ChatError::SignedOut`], or [`ChatError::Store`] if the place
+    /// cannot be found now. Then nothing has changed.
     ///
     /// # Cancellation
     /// Safe: the reader is in the room only when `Ok` is returned.
@@ -90,7 +114,7 @@ impl Reader {
             _ => Action::Join,
         };
         if !mutated(Mutant::SkipAuthority) {
-            self.chat.authorise(&self.who, room, action).await?;
+            self.chat.authorise(&self.own.who, room, action).await?;
         }
         self.check_space(&self.lock(), room)?;
         let rooms = self.chat.rooms();
@@ -99,6 +123,11 @@ impl Reader {
         // From here on nothing waits, so that the answer to a request goes out before the first entry.
         let mut seats = self.lock();
         self.check_space(&seats, room)?;
+        if self.is_signed_out.load(Ordering::Relaxed) {
+            return Err(ChatError::SignedOut);
+        }
+        // A ban that came meanwhile either is known here, or finds the reader in the room.
+        self.chat.moderating().check(&self.own.who, Some(room), action)?;
         seats.take(hold, &place);
         Ok(Joined { start: place.at, bounds: place.bounds, lost: place.lost })
     }
@@ -113,7 +142,7 @@ impl Reader {
 
     /// Whether the reader is in `room`.
     pub fn is_in(&self, room: &RoomId) -> bool {
-        self.lock().is_in(room)
+        self.lock().is_in(room) && !self.own.desk.wants_out_of(room)
     }
 
     /// How far the reader has come in each of its rooms: everything up to there was returned.
@@ -134,8 +163,28 @@ impl Reader {
         let mut seats = self.lock();
         // Order matters: waker, marks, tails. A post after the marks were taken finds the waker and marks again.
         self.wake.register(cx.waker());
+        while let Some(order) = self.own.desk.take() {
+            if let Some(step) = self.obey(&mut seats, order) {
+                return Poll::Ready(step);
+            }
+        }
         self.wake.take(|slot| seats.make_ready(slot));
         seats.poll_step(self.chat.rooms(), cx, budget)
+    }
+
+    /// Does what an act of moderation wants of it.
+    fn obey(&self, seats: &mut Seats, order: Order) -> Option<Step> {
+        match order {
+            Order::Leave(room, removal) => seats.leave(&room).then_some(Step::Removed { room, removal }),
+            Order::SignOut(removal) => {
+                let rooms: Vec<RoomId> = seats.places().into_iter().map(|(room, _)| room).collect();
+                rooms.iter().for_each(|room| {
+                    seats.leave(room);
+                });
+                let is_first = !self.is_signed_out.swap(true, Ordering::Relaxed);
+                is_first.then_some(Step::SignedOut { removal })
+            }
+        }
     }
 
     fn check_space(&self, seats: &Seats, room: &RoomId) -> Result<(), ChatError> {
@@ -155,7 +204,7 @@ impl Reader {
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader")
-            .field("who", &self.who)
+            .field("who", &self.own.who)
             .field("rooms", &self.lock().len())
             .finish_non_exhaustive()
     }

@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chat_core::{
     Action, Author, Authority, Backends, Body, Chat, DisplayName, Draft, Entry, Kind, MemoryStore,
-    MessageKey, MessageLog, PageLimit, Replay, RoomId, StoreError, StoreResult, UserId,
+    MessageKey, MessageLog, PageLimit, Replay, RoomId, StoreError, StoreResult, UserId, Who,
 };
 use chat_transport_socketio::chat::{self, ChatSettings};
 use chat_transport_socketio::engine::Settings;
@@ -716,7 +716,7 @@ struct Ban(Arc<AtomicBool>);
 
 #[async_trait::async_trait]
 impl Authority for Ban {
-    async fn allows(&self, _: &UserId, room: &RoomId, _: Action) -> StoreResult<bool> {
+    async fn allows(&self, _: &Who, room: &RoomId, _: Action) -> StoreResult<bool> {
         Ok(room.as_str() != "secret" || !self.0.load(Ordering::SeqCst))
     }
 }
