@@ -2,9 +2,11 @@
 
 use chat_core::{Draft, HistoryLimit, Kind, MessageKey, Offset, Since};
 
+use super::accounts::Token;
 use super::content;
 use super::conversation::Conversation;
 use super::fields::{Fields, invalid_field};
+use super::moderation;
 use super::problem::{Code, Problem};
 use super::service::Service;
 use super::tutorial::answer;
@@ -40,7 +42,8 @@ pub(super) async fn handle(
 }
 
 async fn request(service: &Service, conversation: &Conversation, event: &Event) -> Result<Args, Problem> {
-    if !matches!(event.name(), "join" | "leave" | "post" | "history") {
+    let is_known = matches!(event.name(), "join" | "leave" | "post" | "history" | "refresh");
+    if !is_known && !moderation::is_measure(event.name()) {
         return Err(Problem::new(Code::Unsupported, "this server has no such request"));
     }
     let fields = Fields::parse("the request", event.arg(0).unwrap_or_default())?;
@@ -48,6 +51,10 @@ async fn request(service: &Service, conversation: &Conversation, event: &Event) 
         "join" => join(conversation, &fields).await,
         "leave" => leave(conversation, &fields),
         "post" => post(service, conversation, event, &fields).await,
+        "refresh" => refresh(service, conversation, &fields).await,
+        name if moderation::is_measure(name) => {
+            moderation::request(service, conversation, name, &fields).await
+        }
         _ => history(service, conversation, &fields).await,
     }
 }
@@ -84,6 +91,15 @@ async fn post(
     let body = content::body(content, event.attachments(), service.settings.content_bytes_max)?;
     let draft = Draft { kind: Kind::Message, author: conversation.identity.author(), key, body };
     Ok(wire::receipt(&service.chat.post(&room, draft).await?))
+}
+
+async fn refresh(
+    service: &Service,
+    conversation: &Conversation,
+    fields: &Fields<'_>,
+) -> Result<Args, Problem> {
+    let token = Token::new(fields.required_text("token")?)?;
+    Ok(wire::refreshed(service.refresh(conversation, &token).await?))
 }
 
 async fn history(

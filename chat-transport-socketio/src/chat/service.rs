@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::{Chat, Joined, RoomId, Since};
+use chat_core::{Chat, Joined, RoomId, Since, Timestamp, Who};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
+use super::accounts::{self, Account, Guests, expired, unauthorized, verify};
 use super::auth::{Hello, Protocol as Spoken};
 use super::conversation::{Conversation, Entries, Protocol, place};
 use super::identity::{GuestKey, Identity};
@@ -14,6 +15,7 @@ use super::places::{Base, Mark, Places, Read, sum as sum_of};
 use super::problem::Problem;
 use super::rate::{Rate, Spent};
 use super::settings::ChatSettings;
+use super::signed_in::SignedIn;
 use super::{full, tutorial, wire};
 use crate::{Accept, Auth, Event, Refusal, Resumption, Socket};
 
@@ -50,8 +52,17 @@ impl Service {
 
     async fn begin(&self, socket: &Socket, auth: &Auth, spent: Arc<Spent>) -> Result<Accept, Problem> {
         let hello = Hello::parse(auth.raw())?;
-        let key = patiently(|| self.guest_key()).await?;
-        let identity = Identity::of(&hello, key, socket.lineage());
+        let account = self.account(&hello).await?;
+        let (identity, signed_in) = match &account {
+            Some(account) => {
+                let signed_in = SignedIn::until(account.expires, self.settings.token_notice);
+                (Identity::of_account(account, socket.lineage()), signed_in)
+            }
+            None => {
+                let key = patiently(|| self.guest_key()).await?;
+                (Identity::of(&hello, key, socket.lineage()), SignedIn::for_good())
+            }
+        };
         let (protocol, asked) = match hello.protocol {
             Spoken::Tutorial { since } => {
                 (Protocol::Tutorial, vec![(self.settings.default_room.clone(), since)])
@@ -76,11 +87,20 @@ impl Service {
         if max < rooms.len() {
             return Err(chat_core::ChatError::TooManyRooms { max }.into());
         }
-        let reader = self.chat.reader(identity.id().clone());
+        let roles = account.map(|account| account.roles).unwrap_or_default();
+        let reader = self.chat.reader(Who { id: identity.id().clone(), roles });
+        // Now that it is among those who are told, what was decided before it was is asked.
+        let mark = patiently(|| async { Ok(self.chat.moderation_mark()?) }).await?;
+        patiently(|| async { Ok(self.chat.admits(identity.id())?) }).await?;
+        if let Some(base) = &known
+            && patiently(|| async { Ok(self.chat.is_signed_out(identity.id(), base.mark)?) }).await?
+        {
+            return Ok(Accept::stranger());
+        }
         // Only who gets its session back also keeps its `pid`, and with it the base.
         let known = known.filter(|_| socket.recovered());
         let kept = known.as_ref().map_or(&[][..], |base| &base.rooms);
-        let conversation = Conversation::new(identity, protocol, reader, spent, kept);
+        let conversation = Conversation::new(identity, protocol, signed_in, reader, spent, kept);
         let mut places = Vec::new();
         let (mut abridged, mut is_lost) = (Vec::new(), false);
         for (room, since) in rooms {
@@ -106,11 +126,40 @@ impl Service {
         if known.is_none() {
             conversation.rebase(&places);
         }
-        let base = Base { author: conversation.identity.id().clone(), protocol, rooms: places };
+        let base = Base { author: conversation.identity.id().clone(), mark, protocol, rooms: places };
         let conversation = Arc::new(conversation);
         socket.set(conversation.clone());
-        socket.attach(Entries(conversation));
+        socket.attach(Entries { conversation, socket: socket.clone() });
         Ok(Accept::new().base(base.write()))
+    }
+
+    /// Whose the token is that the client shows; none for a guest.
+    async fn account(&self, hello: &Hello) -> Result<Option<Account>, Problem> {
+        match &hello.token {
+            Some(token) => patiently(|| verify(self.settings.accounts.as_ref(), token)).await.map(Some),
+            None if self.settings.guests == Guests::Refused => {
+                Err(unauthorized("this server has no guests: connect with a `token`"))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Another token for a connection.
+    pub(super) async fn refresh(
+        &self,
+        conversation: &Conversation,
+        token: &accounts::Token,
+    ) -> Result<Option<Timestamp>, Problem> {
+        if !conversation.signed_in.has_account() {
+            return Err(unauthorized("a guest has no token to refresh: connect with one instead"));
+        }
+        let account = verify(self.settings.accounts.as_ref(), token).await?;
+        if account.id != *conversation.identity.id() {
+            return Err(unauthorized("`token`: this is another user's: connect with it instead"));
+        }
+        conversation.signed_in.extend(account.expires, self.settings.token_notice);
+        conversation.set_roles(account.roles);
+        Ok(account.expires)
     }
 
     /// A passing trouble is waited out.
@@ -132,6 +181,10 @@ impl Service {
     pub(super) async fn handle(&self, socket: Socket, mut event: Event) {
         let Some(conversation) = socket.get::<Arc<Conversation>>() else { return };
         let ack = event.ack.take();
+        if conversation.signed_in.has_expired() {
+            // It is about to be told so, and disconnected.
+            return tutorial::answer(ack, &expired().to_reply());
+        }
         match conversation.protocol {
             Protocol::Tutorial => tutorial::handle(self, &conversation, &event, ack).await,
             Protocol::Full => full::handle(self, &socket, &conversation, &event, ack).await,

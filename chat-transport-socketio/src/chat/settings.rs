@@ -1,9 +1,12 @@
 //! Every bound of the chat events, with its unit and the reason for its default. What the engine bounds itself is in [`chat_core::Limits`].
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chat_core::RoomId;
+
+use super::accounts::{Accounts, Guests};
 
 /// Settings of the chat events.
 ///
@@ -13,6 +16,12 @@ use chat_core::RoomId;
 pub struct ChatSettings {
     /// The room of connections that speak the tutorial's protocol.
     pub default_room: RoomId,
+    /// Who shows a token; `None`: a client that does is refused.
+    pub accounts: Option<Arc<dyn Accounts>>,
+    /// Whether clients without a token are let in.
+    pub guests: Guests,
+    /// How long before its token ends a client is told so: time to get another one.
+    pub token_notice: Duration,
     /// Requests of one connection in the long run, its CONNECTs included; `None`: no limit.
     pub requests_per_second: Option<NonZeroU32>,
     /// Requests of one connection at once, after a rest: what a client that was offline sends when it is back.
@@ -27,6 +36,9 @@ impl Default for ChatSettings {
     fn default() -> Self {
         Self {
             default_room: RoomId::new("general").expect("a plain name"),
+            accounts: None,
+            guests: Guests::Welcome,
+            token_notice: Duration::from_secs(60),
             requests_per_second: NonZeroU32::new(50),
             requests_burst: NonZeroU32::new(200).expect("not zero"),
             content_bytes_max: 64 * 1024,
