@@ -25,6 +25,8 @@ const PACKET_BYTES_MAX: usize = 50_000_000;
 const AROUND_CONTENT_BYTES: usize = 2_000;
 /// The official client ends its connection at a packet with more, and does so again each time it comes back.
 const ATTACHMENTS_MAX: usize = 10;
+/// Connections of a user that may be as busy as they can be at a time.
+const USER_CONNECTIONS_BUSY: NonZeroU32 = NonZeroU32::new(4).expect("not zero");
 const SECONDS_MAX: u64 = 3_600;
 /// More than a lifetime; keeps every sum of times far from overflowing.
 const DAYS_MAX: u32 = 100_000;
@@ -40,6 +42,9 @@ pub(crate) struct Config {
     /// From which file, and what is in it; none: everybody may do everything but manage.
     pub(crate) rules: Option<(PathBuf, Rules)>,
     pub(crate) requests_per_second: Option<NonZeroU32>,
+    pub(crate) user_requests_per_second: Option<NonZeroU32>,
+    pub(crate) joins_per_second: Option<NonZeroU32>,
+    pub(crate) user_connections: Option<NonZeroU32>,
     pub(crate) first_visit_max: Option<NonZeroU32>,
     pub(crate) rooms_max: usize,
     pub(crate) packet: Packet,
@@ -116,6 +121,10 @@ impl Config {
         read_file: impl Fn(&Path) -> std::io::Result<String>,
     ) -> Result<Self, Refused> {
         let given = Given::gather(arguments, variable, &read_file)?;
+        let requests_per_second = given.read("requests-per-second", NonZeroU32::new(50), limit)?;
+        // Whoever wants no limit on requests wants none of these either.
+        let user_requests = requests_per_second.map(|pace| pace.saturating_mul(USER_CONNECTIONS_BUSY));
+        let joins = requests_per_second.and(NonZeroU32::new(20));
         Ok(Self {
             listen: given.read("listen", SocketAddr::from((Ipv4Addr::LOCALHOST, 3000)), address)?,
             store: given.read("store", StoreUrl::default(), store)?,
@@ -126,7 +135,10 @@ impl Config {
                 let rules = Rules::parse(&text_of(&read_file, path)?)?;
                 Ok(Some((PathBuf::from(path), rules)))
             })?,
-            requests_per_second: given.read("requests-per-second", NonZeroU32::new(50), limit)?,
+            requests_per_second,
+            user_requests_per_second: given.read("user-requests-per-second", user_requests, limit)?,
+            joins_per_second: given.read("joins-per-second", joins, limit)?,
+            user_connections: given.read("user-connections", NonZeroU32::new(100), limit)?,
             first_visit_max: given.read("first-visit", None, limit)?,
             rooms_max: given.read("rooms", 100, within(1..=ROOMS_MAX))?,
             packet: packet(&given)?,
@@ -452,6 +464,7 @@ mod tests {
             read(&["--requests-per-second=0", "--first-visit=0", "--keep-messages=0", "--keep-days=0"])
                 .unwrap();
         assert_eq!(config.requests_per_second, None);
+        assert_eq!((config.user_requests_per_second, config.joins_per_second), (None, None));
         assert_eq!(
             (config.first_visit_max, config.keep.messages_max, config.keep.age_max),
             (None, None, None)

@@ -164,6 +164,15 @@ fn transport(config: &Config, address: SocketAddr, engine: &Chat, recovery: Reco
     if let Some(pace) = config.requests_per_second {
         events.requests_burst = pace.saturating_mul(BURST);
     }
+    events.user_requests_per_second = config.user_requests_per_second;
+    if let Some(pace) = config.user_requests_per_second {
+        events.user_requests_burst = pace.saturating_mul(BURST);
+    }
+    events.joins_per_second = config.joins_per_second;
+    if let Some(rooms) = u32::try_from(config.rooms_max).ok().and_then(NonZeroU32::new) {
+        events.joins_burst = rooms;
+    }
+    events.connections_per_user = config.user_connections;
     events.content_bytes_max = config.packet.content_bytes;
     events.guests = config.accounts.guests;
     events.token_notice = config.accounts.notice;

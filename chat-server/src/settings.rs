@@ -117,6 +117,19 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     one(
         LIMITS,
+        "user-requests-per-second",
+        "N",
+        "The same for all connections of a user together; 0: no limit [default: four times as many]",
+    ),
+    one(
+        LIMITS,
+        "joins-per-second",
+        "N",
+        "Rooms a connection may join, in bursts of as many as it may be in; 0: no limit [default: 20]",
+    ),
+    one(LIMITS, "user-connections", "N", "Connections of a user at a time; 0: no limit [default: 100]"),
+    one(
+        LIMITS,
         "first-visit",
         "N",
         "Newest messages that are sent to whoever begins at the start of a room; 0: all [default: 0]",

@@ -13,6 +13,7 @@ use super::places::{Mark, Places};
 use super::problem::Problem;
 use super::rate::Spent;
 use super::signed_in::{self, SignedIn};
+use super::users::Connected;
 use super::wire;
 use crate::{Frame, Offer, Outlet, Pull, Socket, Source};
 
@@ -35,6 +36,9 @@ pub(super) struct Conversation {
     reader: Reader,
     places: Mutex<Places>,
     pub(super) spent: Arc<Spent>,
+    /// Joins alone.
+    pub(super) joins: Spent,
+    pub(super) user: Connected,
     due: Mutex<Option<Due>>,
 }
 
@@ -58,10 +62,12 @@ impl Conversation {
         signed_in: SignedIn,
         reader: Reader,
         spent: Arc<Spent>,
+        user: Connected,
         base: &[(RoomId, Mark)],
     ) -> Self {
         let places = Mutex::new(Places::new(base));
-        Self { identity, protocol, signed_in, reader, places, spent, due: Mutex::default() }
+        let (joins, due) = (Spent::default(), Mutex::default());
+        Self { identity, protocol, signed_in, reader, places, spent, joins, user, due }
     }
 
     /// Joins a room, or moves to another place in it. When it returns, nothing of the old place follows, and nothing of the new one has

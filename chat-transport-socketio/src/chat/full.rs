@@ -30,9 +30,18 @@ pub(super) async fn handle(
             return;
         }
         // Nobody can be told to come later, so it waits.
-        service.turn(&conversation.spent).await;
-    } else if let Err(problem) = service.admit(&conversation.spent) {
-        return answer(ack, &problem.to_reply());
+        service.turn_of(conversation).await;
+        if event.name() == "join" {
+            service.join_turn_of(conversation).await;
+        }
+    } else {
+        let mut admitted = service.admit(conversation);
+        if admitted.is_ok() && event.name() == "join" {
+            admitted = service.admit_join(conversation);
+        }
+        if let Err(problem) = admitted {
+            return answer(ack, &problem.to_reply());
+        }
     }
     let reply = service.in_time(request(service, conversation, event)).await;
     if matches!(event.name(), "join" | "leave") && reply.is_ok() {

@@ -41,6 +41,7 @@ mod service;
 mod settings;
 mod signed_in;
 mod tutorial;
+mod users;
 mod wire;
 
 use std::sync::Arc;

@@ -16,6 +16,7 @@ use super::problem::Problem;
 use super::rate::{Rate, Spent};
 use super::settings::ChatSettings;
 use super::signed_in::SignedIn;
+use super::users::Users;
 use super::{full, tutorial, wire};
 use crate::{Accept, Auth, Event, Refusal, Resumption, Socket};
 
@@ -25,6 +26,10 @@ pub(super) struct Service {
     pub(super) chat: Chat,
     pub(super) settings: ChatSettings,
     rate: Option<Rate>,
+    /// Of all connections of a user together.
+    user_rate: Option<Rate>,
+    join_rate: Option<Rate>,
+    users: Arc<Users>,
     /// From the store, once it could be asked.
     guest_key: OnceCell<GuestKey>,
 }
@@ -32,7 +37,11 @@ pub(super) struct Service {
 impl Service {
     pub(super) fn new(chat: Chat, settings: ChatSettings) -> Self {
         let rate = settings.requests_per_second.map(|pace| Rate::new(pace, settings.requests_burst));
-        Self { chat, settings, rate, guest_key: OnceCell::new() }
+        let user_rate =
+            settings.user_requests_per_second.map(|pace| Rate::new(pace, settings.user_requests_burst));
+        let join_rate = settings.joins_per_second.map(|pace| Rate::new(pace, settings.joins_burst));
+        let users = Arc::default();
+        Self { chat, settings, rate, user_rate, join_rate, users, guest_key: OnceCell::new() }
     }
 
     /// Lets a client in, into the rooms that it asks for. A passing trouble is waited out: the client gets no answer meanwhile, and at the
@@ -100,7 +109,8 @@ impl Service {
         // Only who gets its session back also keeps its `pid`, and with it the base.
         let known = known.filter(|_| socket.recovered());
         let kept = known.as_ref().map_or(&[][..], |base| &base.rooms);
-        let conversation = Conversation::new(identity, protocol, signed_in, reader, spent, kept);
+        let user = self.users.connect(identity.id(), self.settings.connections_per_user)?;
+        let conversation = Conversation::new(identity, protocol, signed_in, reader, spent, user, kept);
         let mut places = Vec::new();
         let (mut abridged, mut is_lost) = (Vec::new(), false);
         for (room, since) in rooms {
@@ -191,20 +201,31 @@ impl Service {
         }
     }
 
-    /// Waits for the client's turn.
-    pub(super) async fn turn(&self, spent: &Spent) {
-        let Some(rate) = self.rate else { return };
-        while let Err(wait) = spent.take(rate, Instant::now()) {
-            tokio::time::sleep(wait).await;
-        }
+    /// Waits for the connection's turn.
+    async fn turn(&self, spent: &Spent) {
+        wait(self.rate, spent).await;
+    }
+
+    /// Waits for the turn of a request: the connection's, and the user's.
+    pub(super) async fn turn_of(&self, conversation: &Conversation) {
+        wait(self.rate, &conversation.spent).await;
+        wait(self.user_rate, &conversation.user.spent).await;
+    }
+
+    /// As [`Service::turn_of`], for a join.
+    pub(super) async fn join_turn_of(&self, conversation: &Conversation) {
+        wait(self.join_rate, &conversation.joins).await;
     }
 
     /// Counts a request, or refuses it for now.
-    pub(super) fn admit(&self, spent: &Spent) -> Result<(), Problem> {
-        match self.rate.map(|rate| spent.take(rate, Instant::now())) {
-            Some(Err(wait)) => Err(Problem::rate_limited(wait)),
-            Some(Ok(())) | None => Ok(()),
-        }
+    pub(super) fn admit(&self, conversation: &Conversation) -> Result<(), Problem> {
+        take(self.rate, &conversation.spent)?;
+        take(self.user_rate, &conversation.user.spent)
+    }
+
+    /// As [`Service::admit`], for a join.
+    pub(super) fn admit_join(&self, conversation: &Conversation) -> Result<(), Problem> {
+        take(self.join_rate, &conversation.joins)
     }
 
     /// A request that takes too long counts as failed for now.
@@ -214,6 +235,20 @@ impl Service {
     ) -> Result<T, Problem> {
         let answer = tokio::time::timeout(self.settings.request_timeout, request).await;
         answer.unwrap_or_else(|_| Err(Problem::timeout()))
+    }
+}
+
+async fn wait(rate: Option<Rate>, spent: &Spent) {
+    let Some(rate) = rate else { return };
+    while let Err(wait) = spent.take(rate, Instant::now()) {
+        tokio::time::sleep(wait).await;
+    }
+}
+
+fn take(rate: Option<Rate>, spent: &Spent) -> Result<(), Problem> {
+    match rate.map(|rate| spent.take(rate, Instant::now())) {
+        Some(Err(wait)) => Err(Problem::rate_limited(wait)),
+        Some(Ok(())) | None => Ok(()),
     }
 }
 

@@ -26,6 +26,16 @@ pub struct ChatSettings {
     pub requests_per_second: Option<NonZeroU32>,
     /// Requests of one connection at once, after a rest: what a client that was offline sends when it is back.
     pub requests_burst: NonZeroU32,
+    /// Requests of all connections of one user to this node together, in the long run; `None`: no limit.
+    pub user_requests_per_second: Option<NonZeroU32>,
+    /// The same at once, after a rest.
+    pub user_requests_burst: NonZeroU32,
+    /// Rooms that one connection joins in the long run, beside those of its CONNECT; `None`: no limit. Joining costs more than other requests.
+    pub joins_per_second: Option<NonZeroU32>,
+    /// The same at once, after a rest: all the rooms that a connection can be in.
+    pub joins_burst: NonZeroU32,
+    /// Connections of one user to this node at a time; `None`: no limit.
+    pub connections_per_user: Option<NonZeroU32>,
     /// The content of one message, JSON text and attachments together, in bytes.
     pub content_bytes_max: usize,
     /// How long a request may take, before it counts as failed for now. The official client's usual wait for an ack is as long.
@@ -41,6 +51,11 @@ impl Default for ChatSettings {
             token_notice: Duration::from_secs(60),
             requests_per_second: NonZeroU32::new(50),
             requests_burst: NonZeroU32::new(200).expect("not zero"),
+            user_requests_per_second: NonZeroU32::new(200),
+            user_requests_burst: NonZeroU32::new(800).expect("not zero"),
+            joins_per_second: NonZeroU32::new(20),
+            joins_burst: NonZeroU32::new(100).expect("not zero"),
+            connections_per_user: NonZeroU32::new(100),
             content_bytes_max: 64 * 1024,
             request_timeout: Duration::from_secs(10),
         }

@@ -1,6 +1,7 @@
 //! Tokens, and what those are told whom moderation befalls.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -361,4 +362,69 @@ async fn a_secret_that_was_guessed_wrong_is_answered_like_any_other() {
         assert_ne!(eve.expect("message").await["from"]["id"], id);
         owner.expect("message").await;
     }
+}
+
+#[tokio::test]
+async fn a_user_has_so_many_connections_and_then_is_told_so() {
+    let (server, _) = serve(|settings| settings.connections_per_user = NonZeroU32::new(2)).await;
+    let first = with_token(&server, "ada", json!({})).await;
+    let _second = Client::connect(&server, json!({"token": "ada"})).await;
+    let error = Client::refused(&server, r#"{"token":"ada","rooms":{}}"#).await;
+    assert_eq!((code(&error), &error["data"]["retryable"]), ("rate_limited", &json!(true)));
+    assert!(error["message"].as_str().unwrap().contains("at most 2 connections"), "{error}");
+    with_token(&server, "bob", json!({})).await;
+    first.cut();
+    let mut attempts = 0;
+    while !matches!(Client::attempt(&server, r#"{"token":"ada","rooms":{}}"#).await, Attempt::Connected(_)) {
+        attempts += 1;
+        assert!(attempts < 1_000, "the place of a connection that is gone is free");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn the_connections_of_a_user_share_a_rate_and_others_have_their_own() {
+    let change = |settings: &mut ChatSettings| {
+        settings.user_requests_per_second = NonZeroU32::new(1);
+        settings.user_requests_burst = NonZeroU32::new(10).unwrap();
+    };
+    let (server, _) = serve(change).await;
+    let mut phone = with_token(&server, "ada", json!({"general": 0})).await;
+    let mut laptop = with_token(&server, "ada", json!({"general": 0})).await;
+    let mut taken = 0;
+    for _ in 0..10 {
+        for client in [&mut phone, &mut laptop] {
+            let reply = client.ask("history", json!({"room": "general"})).await;
+            if reply["ok"] == true {
+                taken += 1;
+            } else {
+                assert_eq!(reply["error"]["code"], "rate_limited");
+                assert!(0 < reply["error"]["retryAfterMs"].as_u64().unwrap());
+            }
+        }
+    }
+    assert!((10..20).contains(&taken), "{taken}");
+    let mut bob = with_token(&server, "bob", json!({"general": 0})).await;
+    assert_eq!(bob.ask("history", json!({"room": "general"})).await["ok"], true);
+}
+
+#[tokio::test]
+async fn joins_have_a_rate_of_their_own() {
+    let change = |settings: &mut ChatSettings| {
+        settings.joins_per_second = NonZeroU32::new(1);
+        settings.joins_burst = NonZeroU32::new(5).unwrap();
+    };
+    let (server, _) = serve(change).await;
+    let mut ada = with_token(&server, "ada", json!({"general": 0})).await;
+    let mut joined = 0;
+    for number in 0..20 {
+        let reply = ada.ask("join", json!({"room": format!("r{number}")})).await;
+        if reply["ok"] == true {
+            joined += 1;
+        } else {
+            assert_eq!(reply["error"]["code"], "rate_limited");
+        }
+    }
+    assert!((5..20).contains(&joined), "{joined}");
+    assert_eq!(ada.ask("post", json!({"room": "general", "id": "k", "content": 1})).await["ok"], true);
 }
