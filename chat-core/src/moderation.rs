@@ -167,7 +167,7 @@ impl Measure {
     /// As it is stored.
     pub(crate) fn to_json(&self) -> String {
         let mut about = About::of(self.user(), self.room());
-        let fact: fn(About) -> Fact = match self {
+        let fact: Making = match self {
             Self::Ban { until, reason, .. } => {
                 about.sentence(*until, reason.as_ref());
                 Fact::Ban
@@ -355,8 +355,7 @@ impl Sanctions {
         for (user, offset) in &self.sign_outs {
             facts.push(Fact::SignOut(About { at: Some(*offset), ..About::of(user, None) }));
         }
-        let kinds: [(&Sentences, fn(About) -> Fact); 2] =
-            [(&self.bans, Fact::Ban), (&self.mutes, Fact::Mute)];
+        let kinds: [(&Sentences, Making); 2] = [(&self.bans, Fact::Ban), (&self.mutes, Fact::Mute)];
         for (sentences, kind) in kinds {
             for (user, places) in sentences {
                 for (room, sentence) in places.iter().filter(|(_, sentence)| sentence.holds(now)) {
@@ -402,6 +401,9 @@ fn find<'a>(
     let everywhere = places.get(&None).filter(holds);
     everywhere.or_else(|| places.get(&Some(room?.clone())).filter(holds))
 }
+
+/// What makes a fact of one kind.
+type Making = fn(About) -> Fact;
 
 /// The body of an entry of the room.
 #[derive(Clone, Debug, Deserialize, Serialize)]
