@@ -5,19 +5,22 @@ use std::sync::{Arc, MutexGuard};
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::authority::{Action, Authority, Everyone};
+use crate::authority::{Action, Authority, Everyone, Who};
 use crate::backends::Backends;
 use crate::delivery::Delivery;
 use crate::direct;
 use crate::entry::{Draft, Timestamp};
 use crate::error::StoreError;
 use crate::history::{self, History, HistoryLimit};
-use crate::id::{RoomId, UserId};
+use crate::id::{Reason, RoomId, UserId};
 use crate::limits::Limits;
 use crate::listen::listen;
 use crate::log::StoreIdentity;
+use crate::moderating::Moderating;
+use crate::moderation::{Measure, Removal};
 use crate::mutants::{Mutant, mutated};
 use crate::own_rooms::{SharedTold, Told};
+use crate::people::People;
 use crate::position::{Bookmark, Bounds, Position};
 use crate::post::{append, redact};
 use crate::read_marks::ReadMarks;
@@ -34,6 +37,32 @@ pub enum ChatError {
     /// The [`Authority`] does not allow it, or the room is a private one of others, or reserved.
     #[error("not allowed in this room")]
     Forbidden,
+    /// The user is [banned](Measure::Ban) from this room, or from the chat.
+    #[error("banned{}", told(removal.until, removal.reason.as_ref()))]
+    Banned {
+        /// For how long, and why.
+        removal: Removal,
+    },
+    /// The user is [muted](Measure::Mute).
+    #[error("muted{}", told(*until, reason.as_ref()))]
+    Muted {
+        /// For how long; `None`: until it is lifted.
+        until: Option<Timestamp>,
+        /// In the words of whoever did it.
+        reason: Option<Reason>,
+    },
+    /// The reader was [signed out](Measure::SignOut): it is in no room any more.
+    #[error("signed out")]
+    SignedOut,
+    /// Nothing can be done against somebody who [manages](Action::Manage) the room as well.
+    #[error("this user manages the room, too")]
+    ManagesToo,
+    /// As many bans and mutes as are remembered.
+    #[error("at most {max} bans and mutes are remembered; lift some")]
+    TooManySanctions {
+        /// The limit.
+        max: usize,
+    },
     /// The author has used the key for something else in this room.
     #[error("this id was used for another message")]
     Conflict {
@@ -63,6 +92,13 @@ pub enum ChatError {
     TheirRoomsFull,
 }
 
+/// For how long, and why, as an end of a sentence.
+fn told(until: Option<Timestamp>, reason: Option<&Reason>) -> String {
+    let until = until.map(|until| format!(" until {} (milliseconds since 1970)", until.millis()));
+    let reason = reason.map(|reason| format!(": {reason}"));
+    format!("{}{}", until.unwrap_or_default(), reason.unwrap_or_default())
+}
+
 /// The answer to a post.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt {
@@ -86,6 +122,8 @@ struct Shared {
     authority: Arc<dyn Authority>,
     told: SharedTold,
     read_marks: Arc<ReadMarks>,
+    people: Arc<People>,
+    moderating: Arc<Moderating>,
     /// Ends the background tasks.
     stop: CancellationToken,
     _stop_on_drop: DropGuard,
@@ -107,7 +145,7 @@ impl ChatBuilder {
         self
     }
 
-    /// Who may do what; everybody everything, if not said otherwise.
+    /// Who may do what; [`Everyone`] everything but manage, if not said otherwise.
     #[must_use]
     pub fn authority(mut self, authority: impl Authority) -> Self {
         self.authority = Arc::new(authority);
@@ -136,11 +174,26 @@ impl ChatBuilder {
             async move { rooms.close_idle().await }
         });
         spawn_until(&stop, listen(rooms.clone(), delivery.clone(), listener));
+        let people = Arc::new(People::default());
+        let moderating = Moderating::new(rooms.clone(), delivery.clone(), people.clone(), stop.clone());
+        // Before anybody is served, if the store is there; else nobody is let in before it is.
+        let loaded = moderating.load().await;
+        spawn_until(&stop, moderating.clone().follow(loaded));
         let _stop_on_drop = stop.clone().drop_guard();
         let (told, read_marks) = (SharedTold::default(), ReadMarks::new(delivery.clone()));
-        let authority = self.authority;
-        let shared = Shared { rooms, delivery, authority, told, read_marks, stop, _stop_on_drop };
-        Ok(Chat { shared: Arc::new(shared) })
+        Ok(Chat {
+            shared: Arc::new(Shared {
+                rooms,
+                delivery,
+                authority: self.authority,
+                told,
+                read_marks,
+                people,
+                moderating,
+                stop,
+                _stop_on_drop,
+            }),
+        })
     }
 }
 
@@ -200,9 +253,86 @@ impl Chat {
         }
     }
 
-    /// A reader for a connection of `who`, in no room yet.
-    pub fn reader(&self, who: UserId) -> Reader {
-        Reader::new(self.clone(), who)
+    /// A reader for a connection of `who`, in no room yet. The roles of `who` are those that the user has from now on, on this node.
+    pub fn reader(&self, who: impl Into<Who>) -> Reader {
+        Reader::new(self.clone(), who.into())
+    }
+
+    /// Whether `who` may be here at all. To be asked after [`Chat::reader`]: whoever is banned in between is told by that reader.
+    ///
+    /// # Errors
+    /// [`ChatError::Banned`], or [`ChatError::Store`] while it is not known.
+    pub fn admits(&self, who: &UserId) -> Result<(), ChatError> {
+        self.shared.moderating.check(who, None, Action::Join)
+    }
+
+    /// Bans, mutes, removes or signs out somebody, or ends that. For the application itself: nobody is asked.
+    ///
+    /// - **Durable:** when this returns `Ok` it is stored, and holds after every restart and on every node that has heard of it.
+    /// - **At once:** from then on no entry reaches a reader of this node that was taken out of a room, and whoever is kept out does not come in.
+    ///   Other nodes do the same as soon as they have heard of it.
+    /// - **Told:** the readers concerned return [`Step::Removed`](crate::Step::Removed) or [`Step::SignedOut`](crate::Step::SignedOut).
+    ///
+    /// ```
+    /// use chat_core::{Backends, Chat, ChatError, Measure, MemoryStore, RoomId, Since, Step, UserId};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let chat = Chat::builder(Backends::from_store(MemoryStore::new())).start().await?;
+    /// let (lobby, eve) = (RoomId::new("lobby")?, UserId::new("eve")?);
+    /// let reader = chat.reader(eve.clone());
+    /// reader.join(&lobby, Since::Now).await?;
+    ///
+    /// let ban = Measure::Ban { user: eve, room: Some(lobby.clone()), until: None, reason: None };
+    /// chat.moderate(&ban).await?;
+    /// assert!(matches!(reader.next(Default::default()).await, Step::Removed { room, .. } if room == lobby));
+    /// assert!(matches!(reader.join(&lobby, Since::Now).await, Err(ChatError::Banned { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ChatError::Store`]: it may have been stored; repeat it. [`ChatError::TooManySanctions`].
+    ///
+    /// # Cancellation
+    /// What is stored is carried out, whether or not somebody waits for it.
+    pub async fn moderate(&self, measure: &Measure) -> Result<(), ChatError> {
+        self.check_running()?;
+        self.shared.moderating.decide(measure).await
+    }
+
+    /// As [`Chat::moderate`], in the name of `who`, who must be allowed to [manage](Action::Manage) the room; for a measure that is about all
+    /// rooms there is nobody to ask, so it is refused. Nothing can be done against somebody who may manage the room as well, as far as that is
+    /// known here: see [`Who::roles`].
+    ///
+    /// # Errors
+    /// As [`Chat::moderate`]; [`ChatError::Forbidden`], [`ChatError::Banned`], [`ChatError::ManagesToo`].
+    pub async fn moderate_for(&self, who: &UserId, measure: &Measure) -> Result<(), ChatError> {
+        let room = measure.room().ok_or(ChatError::Forbidden)?;
+        self.authorise(who, room, Action::Manage).await?;
+        if measure.is_against() {
+            let target = self.shared.people.who(measure.user());
+            if self.shared.authority.allows(&target, room, Action::Manage).await? {
+                return Err(ChatError::ManagesToo);
+            }
+        }
+        self.moderate(measure).await
+    }
+
+    /// How far moderation is, to be kept with a session that begins now: see [`Chat::is_signed_out`].
+    ///
+    /// # Errors
+    /// It is not known yet.
+    pub fn moderation_mark(&self) -> Result<u64, StoreError> {
+        self.shared.moderating.mark()
+    }
+
+    /// Whether a session of `who` that began at [`mark`](Chat::moderation_mark) was ended by [`Measure::SignOut`] since.
+    ///
+    /// # Errors
+    /// It is not known yet.
+    pub fn is_signed_out(&self, who: &UserId, mark: u64) -> Result<bool, StoreError> {
+        self.shared.moderating.is_signed_out(who, mark)
     }
 
     /// The newest messages of a room before `before`, or before its end, for scrolling up.
@@ -304,6 +434,14 @@ impl Chat {
         &self.shared.read_marks
     }
 
+    pub(crate) fn people(&self) -> &Arc<People> {
+        &self.shared.people
+    }
+
+    pub(crate) fn moderating(&self) -> &Moderating {
+        &self.shared.moderating
+    }
+
     pub(crate) async fn authorise(
         &self,
         who: &UserId,
@@ -314,7 +452,8 @@ impl Chat {
         if direct::keeps_out(who, room) {
             return Err(ChatError::Forbidden);
         }
-        match self.shared.authority.allows(who, room, action).await? {
+        self.shared.moderating.check(who, Some(room), action)?;
+        match self.shared.authority.allows(&self.shared.people.who(who), room, action).await? {
             true => Ok(()),
             false => Err(ChatError::Forbidden),
         }

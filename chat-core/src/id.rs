@@ -13,6 +13,8 @@ pub const ROOM_CHARACTERS_MAX: usize = 128;
 pub const USER_CHARACTERS_MAX: usize = 256;
 /// Longest display name, in characters.
 pub const NAME_CHARACTERS_MAX: usize = 64;
+/// Longest reason of an act of moderation, in characters.
+pub const REASON_CHARACTERS_MAX: usize = 256;
 /// Longest message key, in characters.
 pub const KEY_CHARACTERS_MAX: usize = 128;
 
@@ -139,6 +141,33 @@ impl UserId {
     pub fn new(id: &str) -> Result<Self, InvalidId> {
         check_visible("user id", id, USER_CHARACTERS_MAX)?;
         Ok(Self(id.into()))
+    }
+
+    /// Whether it is of somebody without an account: it begins with [`GUEST_PREFIX`]. Whoever gives ids to accounts refuses such.
+    pub fn is_guest(&self) -> bool {
+        self.0.starts_with(GUEST_PREFIX)
+    }
+
+    /// Whether it is of nobody, since the engine records things in its name: it begins with `~`. Whoever gives ids to accounts refuses such.
+    pub fn is_reserved(&self) -> bool {
+        self.0.starts_with('~')
+    }
+}
+
+/// Begins the ids of those who have no account.
+pub const GUEST_PREFIX: &str = "guest:";
+
+text_id! {
+    /// Why an act of moderation was done, for the one it was done to: 1–256 characters, no control characters.
+    Reason
+}
+
+impl Reason {
+    /// # Errors
+    /// [`InvalidId`] if it is empty, too long or holds control characters.
+    pub fn new(reason: &str) -> Result<Self, InvalidId> {
+        check_visible("reason", reason, REASON_CHARACTERS_MAX)?;
+        Ok(Self(reason.into()))
     }
 }
 

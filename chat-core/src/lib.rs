@@ -81,6 +81,8 @@
 //! | a user has rooms, on every device | `facts.rs` (what is known), `own_rooms.rs` (reads and writes it) |
 //! | the list of a user's rooms | `overview.rs` |
 //! | how far people have seen is kept, in few writes | `read_marks.rs` |
+//! | somebody is banned, muted or signed out, on every node | `moderation.rs` (pure), `moderating.rs` |
+//! | something reaches all readers of one user; roles are known | `people.rs` |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod asking;
@@ -107,11 +109,14 @@ mod local_news;
 mod local_presence;
 mod log;
 mod memory;
+mod moderating;
+mod moderation;
 #[doc(hidden)]
 pub mod mutants;
 mod overview;
 mod own_rooms;
 mod page;
+mod people;
 mod place;
 mod position;
 mod post;
@@ -131,7 +136,7 @@ mod turns;
 mod wake;
 mod waves;
 
-pub use authority::{Action, Authority, Everyone};
+pub use authority::{Action, Authority, Everyone, Roles, Who};
 pub use backends::Backends;
 pub use chat::{Chat, ChatBuilder, ChatError, Receipt};
 pub use delivery::{Delivery, Heard, Interest, Listener, News, Progress};
@@ -139,13 +144,17 @@ pub use entry::{Author, Body, Draft, Entry, Kind, Timestamp};
 pub use error::{Cause, StoreError, StoreResult};
 pub use facts::{OwnRoom, With};
 pub use history::{History, HistoryLimit};
-pub use id::{ConnectionId, DisplayName, InvalidId, MessageKey, NodeId, RoomId, SubscriberId, UserId};
+pub use id::{
+    ConnectionId, DisplayName, InvalidId, MessageKey, NodeId, Reason, RoomId, SubscriberId, UserId,
+};
+pub use id::{GUEST_PREFIX, REASON_CHARACTERS_MAX};
 pub use id::{KEY_CHARACTERS_MAX, NAME_CHARACTERS_MAX, ROOM_CHARACTERS_MAX, USER_CHARACTERS_MAX};
 pub use limits::{Budget, Limits};
 pub use local_news::{LISTENER_BYTES_MAX, LISTENER_NEWS_MAX, LocalNews};
 pub use local_presence::{EMPTY_ROOMS_MAX, LocalPresence};
 pub use log::{Appended, MessageLog, PageLimit, Replay, StoreIdentity};
 pub use memory::MemoryStore;
+pub use moderation::{Measure, Removal, RemovalCause};
 pub use overview::{Overview, OverviewLimit, RoomOverview};
 pub use own_rooms::OwnRooms;
 pub use place::Since;

@@ -54,6 +54,8 @@ pub struct Limits {
     pub idle_rooms_max: NonZeroUsize,
     /// How many of the newest entries a reader gets that begins at the start, or whose history was lost; `None`: all that is kept.
     pub first_visit_entries_max: Option<u64>,
+    /// Bans and mutes that are remembered, in all rooms together; each takes about 200 bytes of every node.
+    pub sanctions_max: usize,
 }
 
 impl Default for Limits {
@@ -74,6 +76,7 @@ impl Default for Limits {
             linger: Duration::from_secs(30),
             idle_rooms_max: NonZeroUsize::new(10_000).expect("not zero"),
             first_visit_entries_max: None,
+            sanctions_max: 100_000,
         }
     }
 }

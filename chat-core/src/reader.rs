@@ -5,16 +5,19 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use crate::authority::Action;
+use crate::authority::{Action, Roles, Who};
 use crate::chat::{Chat, ChatError};
 use crate::facts;
-use crate::id::{RoomId, UserId};
+use crate::id::RoomId;
 use crate::limits::Budget;
+use crate::moderation::Removal;
 use crate::mutants::{Mutant, mutated};
 use crate::own_rooms::{self, OwnRooms};
+use crate::people::{Enlisted, Order};
 use crate::place::{self, Since};
 use crate::position::{Bookmark, Bounds, Offset};
 use crate::published::Published;
@@ -40,6 +43,18 @@ pub enum Step {
     OwnRooms {
         /// The last fact that it has seen.
         upto: Offset,
+    },
+    /// The reader was taken out of a room by an act of [moderation](crate::Measure). Nothing of the room follows, unless it joins it again.
+    Removed {
+        /// Which room.
+        room: RoomId,
+        /// Why.
+        removal: Removal,
+    },
+    /// The reader was taken out of all its rooms, and joins none any more: its connection is to be ended.
+    SignedOut {
+        /// Why.
+        removal: Removal,
     },
 }
 
@@ -72,7 +87,9 @@ pub struct Joined {
 /// - **Bounded:** a reader holds its places and at most one page of the log, and while it is not polled it holds up nobody else.
 pub struct Reader {
     chat: Chat,
-    who: UserId,
+    own: Enlisted,
+    /// It joins nothing any more.
+    is_signed_out: AtomicBool,
     wake: Arc<WakeSet>,
     turns: Mutex<Turns>,
     /// Where the facts about its user are, once it follows them: a seat that nobody sees, and that is not counted.
@@ -80,16 +97,23 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(chat: Chat, who: UserId) -> Self {
+    pub(crate) fn new(chat: Chat, who: Who) -> Self {
         let wake = Arc::new(WakeSet::new(chat.limits().rooms_per_reader_max + 1));
+        let own = chat.people().enlist(who, wake.clone());
         let turns = Mutex::new(Turns::new(wake.clone()));
-        Self { chat, who, wake, turns, facts: OnceLock::new() }
+        Self { chat, own, is_signed_out: AtomicBool::new(false), wake, turns, facts: OnceLock::new() }
+    }
+
+    /// The roles of the user are these from now on, on this node.
+    pub fn set_roles(&self, roles: Roles) {
+        self.own.set_roles(roles);
     }
 
     /// Joins a room, or moves to another place in a room that it is in.
     ///
     /// # Errors
-    /// [`ChatError::Forbidden`], [`ChatError::TooManyRooms`], or [`ChatError::Store`] if the place cannot be found now. Then nothing has changed.
+    /// [`ChatError::Forbidden`], [`ChatError::Banned`], [`ChatError::TooManyRooms`], [`ChatError::SignedOut`], or [`ChatError::Store`] if the place
+    /// cannot be found now. Then nothing has changed.
     ///
     /// # Cancellation
     /// Safe: the reader is in the room only when `Ok` is returned.
@@ -99,9 +123,9 @@ impl Reader {
             _ => Action::Join,
         };
         if !mutated(Mutant::SkipAuthority) {
-            self.chat.authorise(&self.who, room, action).await?;
+            self.chat.authorise(&self.own.who, room, action).await?;
         }
-        let joined = self.take_seat(room, since, |_| true).await?;
+        let joined = self.take_seat(room, since, action, |_| true).await?;
         Ok(joined.expect("a seat is always taken"))
     }
 
@@ -113,8 +137,8 @@ impl Reader {
     /// # Cancellation
     /// As [`Reader::join`].
     pub async fn join_unless_in(&self, room: &RoomId, since: Since) -> Result<Option<Joined>, ChatError> {
-        self.chat.authorise(&self.who, room, Action::Join).await?;
-        self.take_seat(room, since, |turns| !turns.is_in(room)).await
+        self.chat.authorise(&self.own.who, room, Action::Join).await?;
+        self.take_seat(room, since, Action::Join, |turns| !turns.is_in(room)).await
     }
 
     /// The rooms of its user, and from then on the reader tells when there are more private ones among them: [`Step::OwnRooms`].
@@ -128,16 +152,16 @@ impl Reader {
     /// # Cancellation
     /// As [`Reader::join`].
     pub async fn follow_own_rooms(&self) -> Result<OwnRooms, ChatError> {
-        let place = self.facts.get_or_init(|| RoomId::facts_of(&self.who));
+        let place = self.facts.get_or_init(|| RoomId::facts_of(&self.own.who));
         let rooms = self.chat.rooms();
         let hold = rooms.open(place).await?;
         // Whoever follows finds out what this node has not heard of, so what is in memory will do.
         let here = own_rooms::in_memory(&hold.room);
         let own = match here {
             Some(own) => own,
-            None => self.chat.own_rooms(&self.who).await?,
+            None => self.chat.own_rooms(&self.own.who).await?,
         };
-        self.take_seat(place, Since::Bookmark(own.at), |turns| !turns.is_in(place)).await?;
+        self.take_seat(place, Since::Bookmark(own.at), Action::Resume, |turns| !turns.is_in(place)).await?;
         Ok(own)
     }
 
@@ -146,6 +170,7 @@ impl Reader {
         &self,
         room: &RoomId,
         since: Since,
+        action: Action,
         wanted: impl Fn(&Turns) -> bool,
     ) -> Result<Option<Joined>, ChatError> {
         if !wanted(&self.lock()) {
@@ -161,6 +186,11 @@ impl Reader {
             return Ok(None);
         }
         self.check_space(&turns, room)?;
+        if self.is_signed_out.load(Ordering::Relaxed) {
+            return Err(ChatError::SignedOut);
+        }
+        // A ban that came meanwhile either is known here, or finds the reader in the room.
+        self.chat.moderating().check(&self.own.who, Some(room), action)?;
         turns.take(hold, &place);
         Ok(Some(Joined { start: place.at, bounds: place.bounds, lost: place.lost }))
     }
@@ -175,7 +205,7 @@ impl Reader {
 
     /// Whether the reader is in `room`.
     pub fn is_in(&self, room: &RoomId) -> bool {
-        self.lock().is_in(room)
+        self.lock().is_in(room) && !self.own.desk.wants_out_of(room)
     }
 
     /// How far the reader has come in each of its rooms: everything up to there was returned.
@@ -198,6 +228,11 @@ impl Reader {
         let mut turns = self.lock();
         // Order matters: waker, marks, tails. A post after the marks were taken finds the waker and marks again.
         self.wake.register(cx.waker());
+        while let Some(order) = self.own.desk.take() {
+            if let Some(step) = self.obey(&mut turns, order) {
+                return Poll::Ready(step);
+            }
+        }
         self.wake.take(|slot| turns.make_ready(slot));
         loop {
             let step = ready!(turns.poll_step(self.chat.rooms(), cx, budget));
@@ -220,6 +255,21 @@ impl Reader {
 
     fn is_facts(&self, room: &RoomId) -> bool {
         self.facts.get().is_some_and(|facts| facts == room)
+    }
+
+    /// Does what an act of moderation wants of it.
+    fn obey(&self, turns: &mut Turns, order: Order) -> Option<Step> {
+        match order {
+            Order::Leave(room, removal) => turns.leave(&room).then_some(Step::Removed { room, removal }),
+            Order::SignOut(removal) => {
+                let rooms: Vec<RoomId> = turns.places().into_iter().map(|(room, _)| room).collect();
+                rooms.iter().for_each(|room| {
+                    turns.leave(room);
+                });
+                let is_first = !self.is_signed_out.swap(true, Ordering::Relaxed);
+                is_first.then_some(Step::SignedOut { removal })
+            }
+        }
     }
 
     /// Whether there is space for `room`: it is in it already, or may be in one more.
@@ -248,7 +298,7 @@ impl Reader {
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader")
-            .field("who", &self.who)
+            .field("who", &self.own.who)
             .field("rooms", &self.lock().len())
             .finish_non_exhaustive()
     }

@@ -43,6 +43,11 @@ impl WakeSet {
         }
     }
 
+    /// Wakes the reader for something that is no room's.
+    pub(crate) fn wake(&self) {
+        self.waker.wake();
+    }
+
     /// To be called *before* [`WakeSet::take`]: a mark made after the take finds this waker.
     pub(crate) fn register(&self, waker: &Waker) {
         #[cfg(not(chat_loom))]

@@ -177,7 +177,7 @@ struct Only(Action);
 
 #[async_trait::async_trait]
 impl Authority for Only {
-    async fn allows(&self, _: &UserId, _: &RoomId, action: Action) -> StoreResult<bool> {
+    async fn allows(&self, _: &Who, _: &RoomId, action: Action) -> StoreResult<bool> {
         Ok(action == self.0)
     }
 }

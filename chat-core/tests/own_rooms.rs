@@ -134,7 +134,7 @@ struct Nothing;
 
 #[async_trait]
 impl Authority for Nothing {
-    async fn allows(&self, _: &UserId, _: &RoomId, _: Action) -> StoreResult<bool> {
+    async fn allows(&self, _: &Who, _: &RoomId, _: Action) -> StoreResult<bool> {
         Ok(false)
     }
 }
@@ -408,7 +408,7 @@ struct Without(&'static str, Option<Action>);
 
 #[async_trait]
 impl Authority for Without {
-    async fn allows(&self, _: &UserId, room: &RoomId, action: Action) -> StoreResult<bool> {
+    async fn allows(&self, _: &Who, room: &RoomId, action: Action) -> StoreResult<bool> {
         Ok(room.as_str() != self.0 || self.1.is_some_and(|refused| refused != action))
     }
 }

@@ -9,7 +9,11 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chat_transport_socketio::chat::Guests;
+
+use crate::rules::Rules;
 use crate::settings::{Given, Refused};
+use crate::tokens::{Expiry, Key, Wanted};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A message sent again must be recognised for at least this long.
@@ -22,6 +26,8 @@ const PACKET_BYTES_MAX: usize = 50_000_000;
 const AROUND_CONTENT_BYTES: usize = 2_000;
 /// The official client ends its connection at a packet with more, and does so again each time it comes back.
 const ATTACHMENTS_MAX: usize = 10;
+/// Connections of a user that may be as busy as they can be at a time.
+const USER_CONNECTIONS_BUSY: NonZeroU32 = NonZeroU32::new(4).expect("not zero");
 const SECONDS_MAX: u64 = 3_600;
 /// More than a lifetime; keeps every sum of times far from overflowing.
 const DAYS_MAX: u32 = 100_000;
@@ -33,7 +39,13 @@ pub(crate) struct Config {
     pub(crate) store: StoreUrl,
     pub(crate) public_url: Option<String>,
     pub(crate) origins: Origins,
+    pub(crate) accounts: Accounts,
+    /// From which file, and what is in it; none: everybody may do everything but manage.
+    pub(crate) rules: Option<(PathBuf, Rules)>,
     pub(crate) requests_per_second: Option<NonZeroU32>,
+    pub(crate) user_requests_per_second: Option<NonZeroU32>,
+    pub(crate) joins_per_second: Option<NonZeroU32>,
+    pub(crate) user_connections: Option<NonZeroU32>,
     pub(crate) first_visit_max: Option<NonZeroU32>,
     pub(crate) rooms_max: usize,
     pub(crate) packet: Packet,
@@ -68,6 +80,15 @@ impl fmt::Debug for RedisUrl {
 pub(crate) enum Origins {
     Any,
     Listed(Vec<String>),
+}
+
+/// Who is let in, and as whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Accounts {
+    /// What a token must say; none: clients that have one are refused.
+    pub(crate) tokens: Option<Wanted>,
+    pub(crate) guests: Guests,
+    pub(crate) notice: Duration,
 }
 
 /// What a client may send at once.
@@ -114,13 +135,25 @@ impl Config {
         variable: impl Fn(&str) -> Option<String>,
         read_file: impl Fn(&Path) -> std::io::Result<String>,
     ) -> Result<Self, Refused> {
-        let given = Given::gather(arguments, variable, read_file)?;
+        let given = Given::gather(arguments, variable, &read_file)?;
+        let requests_per_second = given.read("requests-per-second", NonZeroU32::new(50), limit)?;
+        // Whoever wants no limit on requests wants none of these either.
+        let user_requests = requests_per_second.map(|pace| pace.saturating_mul(USER_CONNECTIONS_BUSY));
+        let joins = requests_per_second.and(NonZeroU32::new(20));
         Ok(Self {
             listen: given.read("listen", SocketAddr::from((Ipv4Addr::LOCALHOST, 3000)), address)?,
             store: given.read("store", StoreUrl::default(), store)?,
             public_url: given.read("public-url", None, |text| site(text).map(Some))?,
             origins: origins(given.read_all("origin", origin)?),
-            requests_per_second: given.read("requests-per-second", NonZeroU32::new(50), limit)?,
+            accounts: accounts(&given, &read_file)?,
+            rules: given.read("rules", None, |path| {
+                let rules = Rules::parse(&text_of(&read_file, path)?)?;
+                Ok(Some((PathBuf::from(path), rules)))
+            })?,
+            requests_per_second,
+            user_requests_per_second: given.read("user-requests-per-second", user_requests, limit)?,
+            joins_per_second: given.read("joins-per-second", joins, limit)?,
+            user_connections: given.read("user-connections", NonZeroU32::new(100), limit)?,
             first_visit_max: given.read("first-visit", None, limit)?,
             rooms_max: given.read("rooms", 100, within(1..=ROOMS_MAX))?,
             packet: packet(&given)?,
@@ -229,6 +262,72 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn text_of(read_file: &impl Fn(&Path) -> std::io::Result<String>, path: &str) -> Result<String, String> {
+    read_file(Path::new(path)).map_err(|error| format!("it cannot be read: {error}"))
+}
+
+fn accounts(
+    given: &Given,
+    read_file: &impl Fn(&Path) -> std::io::Result<String>,
+) -> Result<Accounts, Refused> {
+    let keys = [
+        given.read("token-secret", None, |text| Key::secret(text).map(Some))?,
+        given.read("token-secret-file", None, |path| Key::secret(&text_of(read_file, path)?).map(Some))?,
+        given.read("token-public-key", None, |path| Key::public(&text_of(read_file, path)?).map(Some))?,
+    ];
+    let mut keys = keys.into_iter().flatten();
+    let key = keys.next();
+    if keys.next().is_some() {
+        return Err(Refused::Setting(
+            "tokens are verified with one key: give one of token-secret, token-secret-file and token-public-key".to_owned(),
+        ));
+    }
+    let guests = given.read("guests", Guests::Welcome, guests)?;
+    let notice = given.read("token-notice", Duration::from_secs(60), seconds)?;
+    let skew = given.read("token-skew", 30, |text| match text.parse() {
+        Ok(number) if number <= SECONDS_MAX => Ok(number),
+        _ => Err(format!("write a whole number of seconds from 0 to {SECONDS_MAX}")),
+    })?;
+    let expiry = given.read("token-expiry", Expiry::Required, expiry)?;
+    let named =
+        |text: &str| if text.is_empty() { Err("a name is wanted".to_owned()) } else { Ok(text.to_owned()) };
+    let audiences = given.read_all("token-audience", named)?;
+    let issuers = given.read_all("token-issuer", named)?;
+    let Some(key) = key else {
+        let useless = ["token-audience", "token-issuer", "token-skew", "token-expiry", "token-notice"];
+        if let Some(name) = useless.into_iter().find(|name| given.has(name)) {
+            return Err(Refused::Setting(format!(
+                "{name} has no effect without a key to verify tokens with: give token-secret-file or token-public-key"
+            )));
+        }
+        if guests == Guests::Refused {
+            return Err(Refused::Setting(
+                "without guests and without a key to verify tokens with nobody could connect: give token-secret-file or token-public-key"
+                    .to_owned(),
+            ));
+        }
+        return Ok(Accounts { tokens: None, guests, notice });
+    };
+    let tokens = Some(Wanted { key, audiences, issuers, skew_seconds: skew, expiry });
+    Ok(Accounts { tokens, guests, notice })
+}
+
+fn guests(text: &str) -> Result<Guests, String> {
+    match text {
+        "welcome" => Ok(Guests::Welcome),
+        "refused" => Ok(Guests::Refused),
+        _ => Err("write welcome or refused".to_owned()),
+    }
+}
+
+fn expiry(text: &str) -> Result<Expiry, String> {
+    match text {
+        "required" => Ok(Expiry::Required),
+        "optional" => Ok(Expiry::Optional),
+        _ => Err("write required or optional".to_owned()),
+    }
+}
+
 fn packet(given: &Given) -> Result<Packet, Refused> {
     let bytes = given.read("packet-bytes", 1_000_000, within(2 * AROUND_CONTENT_BYTES..=PACKET_BYTES_MAX))?;
     let largest = bytes - AROUND_CONTENT_BYTES;
@@ -317,6 +416,50 @@ mod tests {
         assert_eq!(config.log, Log { filter: "info".to_owned(), format: LogFormat::Text });
     }
 
+    fn with_files(arguments: &[&str]) -> Result<Config, String> {
+        let arguments: Vec<String> =
+            ["chat-server"].iter().chain(arguments).map(|text| (*text).to_owned()).collect();
+        let secret = |name: &str| (name == "CHAT_TOKEN_SECRET").then(|| "s".repeat(40));
+        let variable = |name: &str| if arguments.len() == 2 { secret(name) } else { None };
+        let file = |path: &Path| match path.to_str() {
+            Some("secret") => Ok(format!("{}\n", "x".repeat(40))),
+            Some("short") => Ok("password".to_owned()),
+            Some("rules") => Ok("[[rule]]\nroom = 'a'\nwho = 'everybody'\nallow = []".to_owned()),
+            _ => Err(std::io::Error::from(std::io::ErrorKind::NotFound)),
+        };
+        Config::read(&arguments, variable, file).map_err(|refused| refused.to_string())
+    }
+
+    #[test]
+    fn tokens_are_verified_with_one_key_that_is_never_on_the_command_line() {
+        assert_eq!(read(&[]).unwrap().accounts.tokens, None);
+        let wanted =
+            with_files(&["--token-secret-file=secret", "--token-audience=chat", "--token-skew=0"]).unwrap();
+        let wanted = wanted.accounts.tokens.unwrap();
+        assert_eq!((wanted.key, wanted.skew_seconds), (Key::Secret(b"x".repeat(40)), 0));
+        assert_eq!((wanted.audiences, wanted.expiry), (vec!["chat".to_owned()], Expiry::Required));
+        let by_variable = with_files(&["--guests=refused"]).unwrap().accounts;
+        assert_eq!(by_variable.tokens.unwrap().key, Key::Secret(b"s".repeat(40)));
+        for (arguments, part) in [
+            (
+                vec!["--token-secret-file=short", "--rooms=1"],
+                "--token-secret-file: \"short\" cannot be used: a secret has at least 32 bytes",
+            ),
+            (vec!["--token-secret-file=gone", "--rooms=1"], "it cannot be read"),
+            (vec!["--token-secret-file=secret"], "tokens are verified with one key"),
+            (vec!["--token-public-key=secret", "--rooms=1"], "an Ed25519 public key is wanted"),
+            (vec!["--token-audience=chat", "--rooms=1"], "token-audience has no effect without a key"),
+            (vec!["--guests=refused", "--rooms=1"], "nobody could connect"),
+            (vec!["--guests=no"], "write welcome or refused"),
+            (vec!["--token-skew=-1"], "seconds from 0 to 3600"),
+            (vec!["--rules=rules"], "line 3: \"everybody\" cannot be used"),
+            (vec!["--rules=gone"], "it cannot be read"),
+        ] {
+            let message = with_files(&arguments).unwrap_err();
+            assert!(message.contains(part), "{arguments:?}: {message}");
+        }
+    }
+
     #[test]
     fn a_port_alone_is_open_to_this_machine_only() {
         assert_eq!(read(&["--listen", "4000"]).unwrap().listen, "127.0.0.1:4000".parse().unwrap());
@@ -361,6 +504,7 @@ mod tests {
             read(&["--requests-per-second=0", "--first-visit=0", "--keep-messages=0", "--keep-days=0"])
                 .unwrap();
         assert_eq!(config.requests_per_second, None);
+        assert_eq!((config.user_requests_per_second, config.joins_per_second), (None, None));
         assert_eq!(
             (config.first_visit_max, config.keep.messages_max, config.keep.age_max),
             (None, None, None)

@@ -9,9 +9,11 @@ mod backend;
 mod config;
 mod health;
 mod logging;
+mod rules;
 mod serve;
 mod settings;
 mod stop;
+mod tokens;
 mod writes;
 
 use std::process::ExitCode;

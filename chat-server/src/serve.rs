@@ -5,6 +5,7 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -17,6 +18,8 @@ use tokio::sync::watch;
 
 use crate::backend::{self, OpenError, Opened};
 use crate::config::{self, Config, StoreUrl};
+use crate::rules::InForce;
+use crate::tokens::Tokens;
 use crate::writes::Writes;
 use crate::{assets, health};
 
@@ -71,7 +74,13 @@ pub(crate) async fn run(
 ) -> Result<(), StartError> {
     let Opened { backends, close } = backend::open(&config.store, &config.keep).await?;
     let (backends, writes) = Writes::watch(backends);
-    let chat = Chat::builder(backends).limits(limits(&config)).start().await?;
+    let mut chat = Chat::builder(backends).limits(limits(&config));
+    if let Some((path, rules)) = &config.rules {
+        let rules = InForce::new(rules.clone());
+        chat = chat.authority(rules.clone());
+        reload_on_hangup(path.clone(), rules)?;
+    }
+    let chat = chat.start().await?;
     let address = listener.local_addr().unwrap_or(config.listen);
     let io = transport(&config, address, &chat, chat::recovery(&chat).await?);
     let app = Router::new()
@@ -111,6 +120,30 @@ pub(crate) async fn run(
     Ok(())
 }
 
+/// The rules are read again on SIGHUP.
+#[cfg(unix)]
+fn reload_on_hangup(path: std::path::PathBuf, rules: InForce) -> Result<(), StartError> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut hangups = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            match rules.reload(&path) {
+                Ok(()) => tracing::info!(path = %path.display(), "the rules were read again"),
+                Err(error) => {
+                    tracing::error!(path = %path.display(), error, "the rules cannot be used; those before stay");
+                }
+            }
+        }
+    });
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn reload_on_hangup(_: std::path::PathBuf, _: InForce) -> Result<(), StartError> {
+    Ok(())
+}
+
 async fn asked(mut stopped: watch::Receiver<bool>) {
     // An error means that the sender is gone, which is as good a reason to stop.
     let _ = stopped.wait_for(|stopped| *stopped).await;
@@ -131,7 +164,21 @@ fn transport(config: &Config, address: SocketAddr, engine: &Chat, recovery: Reco
     if let Some(pace) = config.requests_per_second {
         events.requests_burst = pace.saturating_mul(BURST);
     }
+    events.user_requests_per_second = config.user_requests_per_second;
+    if let Some(pace) = config.user_requests_per_second {
+        events.user_requests_burst = pace.saturating_mul(BURST);
+    }
+    events.joins_per_second = config.joins_per_second;
+    if let Some(rooms) = u32::try_from(config.rooms_max).ok().and_then(NonZeroU32::new) {
+        events.joins_burst = rooms;
+    }
+    events.connections_per_user = config.user_connections;
     events.content_bytes_max = config.packet.content_bytes;
+    events.guests = config.accounts.guests;
+    events.token_notice = config.accounts.notice;
+    if let Some(wanted) = &config.accounts.tokens {
+        events.accounts = Some(Arc::new(Tokens::new(wanted)));
+    }
     let namespace = chat::namespace(engine.clone(), events);
     let settings = Settings::default()
         .origins(origins)

@@ -17,14 +17,21 @@ pub(crate) struct Setting {
     topic: &'static str,
     /// May be given several times; separated by commas in a variable, an array in the file.
     many: bool,
+    /// Every user of the machine sees the command line of a process: there is no flag for it, and no message repeats it.
+    is_secret: bool,
 }
 
 const fn one(topic: &'static str, name: &'static str, value: &'static str, help: &'static str) -> Setting {
-    Setting { name, value, help, topic, many: false }
+    Setting { name, value, help, topic, many: false, is_secret: false }
+}
+
+const fn many(topic: &'static str, name: &'static str, value: &'static str, help: &'static str) -> Setting {
+    Setting { many: true, ..one(topic, name, value, help) }
 }
 
 const PLACE: &str = "Where it is";
 const KEPT: &str = "What is kept";
+const ACCOUNTS: &str = "Accounts and permission";
 const LIMITS: &str = "Limits";
 const LOG: &str = "Log";
 
@@ -48,6 +55,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         help: "Another site whose pages may connect, such as https://example.org; * for any. May be repeated",
         topic: PLACE,
         many: true,
+        is_secret: false,
     },
     one(
         KEPT,
@@ -64,11 +72,62 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Days for which a repeat of a message that is no longer kept is known; 7 or more [default: 7]",
     ),
     one(
+        ACCOUNTS,
+        "token-secret-file",
+        "PATH",
+        "A file with the secret that tokens (JWT) are signed with by HS256; or CHAT_TOKEN_SECRET is the secret itself",
+    ),
+    Setting {
+        is_secret: true,
+        ..one(ACCOUNTS, "token-secret", "SECRET", "The secret that tokens are signed with by HS256")
+    },
+    one(
+        ACCOUNTS,
+        "token-public-key",
+        "PATH",
+        "A file with the Ed25519 key that tokens are verified with, which are signed by EdDSA: PEM or JWK",
+    ),
+    many(ACCOUNTS, "token-audience", "NAME", "Whom tokens must be for (aud): one of these. May be repeated"),
+    many(ACCOUNTS, "token-issuer", "NAME", "Whom tokens must be from (iss): one of these. May be repeated"),
+    one(ACCOUNTS, "token-skew", "SECONDS", "By how much the clock of their issuer may differ [default: 30]"),
+    one(ACCOUNTS, "token-expiry", "required|optional", "Whether a token must end (exp) [default: required]"),
+    one(
+        ACCOUNTS,
+        "token-notice",
+        "SECONDS",
+        "How long before its token ends a client is told so [default: 60]",
+    ),
+    one(
+        ACCOUNTS,
+        "guests",
+        "welcome|refused",
+        "Whether clients without a token are let in [default: welcome]",
+    ),
+    one(
+        ACCOUNTS,
+        "rules",
+        "PATH",
+        "A TOML file that says who may do what in which room; read again on SIGHUP [default: all but manage]",
+    ),
+    one(
         LIMITS,
         "requests-per-second",
         "N",
         "Requests a connection may make, in bursts of four times as many; 0: no limit [default: 50]",
     ),
+    one(
+        LIMITS,
+        "user-requests-per-second",
+        "N",
+        "The same for all connections of a user together; 0: no limit [default: four times as many]",
+    ),
+    one(
+        LIMITS,
+        "joins-per-second",
+        "N",
+        "Rooms a connection may join, in bursts of as many as it may be in; 0: no limit [default: 20]",
+    ),
+    one(LIMITS, "user-connections", "N", "Connections of a user at a time; 0: no limit [default: 100]"),
     one(
         LIMITS,
         "first-visit",
@@ -94,11 +153,18 @@ pub(crate) const SETTINGS: &[Setting] = &[
 #[derive(Debug)]
 pub(crate) struct Given(BTreeMap<&'static str, Value>);
 
-#[derive(Debug)]
 struct Value {
     /// What to call the place in a message: `--listen`, `CHAT_LISTEN`, `listen in chat.toml`.
     place: String,
     parts: Vec<String>,
+    is_secret: bool,
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: &[String] = if self.is_secret { &[] } else { &self.parts };
+        f.debug_struct("Value").field("place", &self.place).field("parts", &parts).finish()
+    }
 }
 
 /// Why the server cannot start with what it was given. The message says what to do.
@@ -143,7 +209,7 @@ impl Given {
         }
         // What hosting platforms set; it says nothing about the address.
         if let Some(port) = variable("PORT").filter(|port| !port.is_empty()) {
-            given.insert("listen", Value { place: "PORT".to_owned(), parts: vec![port] });
+            given.insert("listen", Value { place: "PORT".to_owned(), parts: vec![port], is_secret: false });
         }
         for setting in SETTINGS {
             let name = variable_name(setting.name);
@@ -153,14 +219,24 @@ impl Given {
                 } else {
                     vec![text]
                 };
-                given.insert(setting.name, Value { place: name, parts });
+                given.insert(setting.name, Value { place: name, parts, is_secret: setting.is_secret });
+            }
+            if setting.is_secret {
+                continue;
             }
             if let Some(values) = flags.get_many::<String>(setting.name) {
-                let value = Value { place: format!("--{}", setting.name), parts: values.cloned().collect() };
+                let place = format!("--{}", setting.name);
+                let value = Value { place, parts: values.cloned().collect(), is_secret: false };
                 given.insert(setting.name, value);
             }
         }
         Ok(Self(given))
+    }
+
+    /// Whether a setting was given a value.
+    pub(crate) fn has(&self, name: &'static str) -> bool {
+        debug_assert!(SETTINGS.iter().any(|setting| setting.name == name), "{name} is not in the table");
+        self.0.contains_key(name)
     }
 
     /// The value of a setting read by `parse`, or `default` if it was not given. `parse` answers with what would have been right.
@@ -191,7 +267,10 @@ impl Given {
 
 impl Value {
     fn refuse(&self, text: &str, wanted: &str) -> Refused {
-        Refused::Setting(format!("{}: {text:?} cannot be used: {wanted}", self.place))
+        match self.is_secret {
+            true => Refused::Setting(format!("{} cannot be used: {wanted}", self.place)),
+            false => Refused::Setting(format!("{}: {text:?} cannot be used: {wanted}", self.place)),
+        }
     }
 }
 
@@ -204,7 +283,7 @@ fn command() -> Command {
         )
         .max_term_width(110)
         .arg(argument("config", "FILE", "A TOML file with settings").action(ArgAction::Set));
-    for setting in SETTINGS {
+    for setting in SETTINGS.iter().filter(|setting| !setting.is_secret) {
         let action = if setting.many { ArgAction::Append } else { ArgAction::Set };
         let argument = argument(setting.name, setting.value, setting.help);
         command = command.arg(argument.help_heading(setting.topic).action(action));
@@ -240,7 +319,7 @@ fn read_toml(path: &Path, text: &str, given: &mut BTreeMap<&'static str, Value>)
                 if setting.many { "a string or an array of strings" } else { "a string or a number" };
             Refused::Setting(format!("{place} must be {wanted}"))
         })?;
-        given.insert(setting.name, Value { place, parts });
+        given.insert(setting.name, Value { place, parts, is_secret: setting.is_secret });
     }
     Ok(())
 }
@@ -406,8 +485,23 @@ mod tests {
             panic!("help is printed")
         };
         for setting in SETTINGS {
-            assert!(help.contains(&format!("--{} <", setting.name)), "{}", setting.name);
+            let told = match setting.is_secret {
+                true => variable_name(setting.name),
+                false => format!("--{} <", setting.name),
+            };
+            assert!(help.contains(&told), "{}", setting.name);
         }
+    }
+
+    #[test]
+    fn a_secret_has_no_flag_and_is_not_repeated() {
+        let flags = arguments(&["--token-secret", "hunter2"]);
+        assert!(matches!(Given::gather(&flags, nothing, no_file), Err(Refused::Usage(_))));
+        let variable = |name: &str| (name == "CHAT_TOKEN_SECRET").then(|| "hunter2".to_owned());
+        let given = Given::gather(&arguments(&[]), variable, no_file).unwrap();
+        let refused = given.read("token-secret", 0, |_| Err("it is too short".to_owned())).unwrap_err();
+        assert_eq!(refused.to_string(), "error: CHAT_TOKEN_SECRET cannot be used: it is too short");
+        assert!(!format!("{given:?}").contains("hunter2"));
     }
 
     #[test]

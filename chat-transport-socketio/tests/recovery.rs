@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,8 +15,8 @@ use axum::Router;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chat_core::{
-    Action, Author, Authority, Backends, Body, Chat, DisplayName, Draft, Entry, Kind, MemoryStore,
-    MessageKey, MessageLog, PageLimit, Replay, RoomId, StoreError, StoreResult, UserId,
+    Action, Author, Authority, Backends, Body, Chat, DisplayName, Draft, Entry, Kind, Measure, MemoryStore,
+    MessageKey, MessageLog, PageLimit, Replay, RoomId, StoreError, StoreResult, UserId, Who,
 };
 use chat_transport_socketio::chat::{self, ChatSettings};
 use chat_transport_socketio::engine::Settings;
@@ -744,7 +745,7 @@ struct Ban(Arc<AtomicBool>);
 
 #[async_trait::async_trait]
 impl Authority for Ban {
-    async fn allows(&self, _: &UserId, room: &RoomId, _: Action) -> StoreResult<bool> {
+    async fn allows(&self, _: &Who, room: &RoomId, _: Action) -> StoreResult<bool> {
         Ok(room.as_str() != "secret" || !self.0.load(Ordering::SeqCst))
     }
 }
@@ -771,6 +772,79 @@ async fn who_was_banned_from_a_room_meanwhile_is_refused_and_told_which() {
     // Without the room in its auth, the token still names it.
     let other = Memory { rooms: Some(json!({ "general": 0 })), ..memory };
     assert!(Client::ask(address, &other).await.packet().await.starts_with("44"));
+}
+
+/// Who a client posts as.
+async fn author(client: &mut Client) -> String {
+    client.ws.send(r#"420["post",{"room":"general","id":"who am I","content":0}]"#).await;
+    let (mut authors, mut offset) = (HashMap::new(), None);
+    loop {
+        if let Some(author) = offset.and_then(|offset| authors.remove(&offset)) {
+            return author;
+        }
+        let packet = client.ws.packet().await;
+        if let Some(reply) = packet.strip_prefix("430") {
+            let reply: Value = serde_json::from_str(reply).unwrap();
+            offset = Some(reply[0]["offset"].as_u64().expect(&packet));
+        } else if let Some(event) = packet.strip_prefix(r#"42["message","#) {
+            let event: Value = serde_json::from_str(&format!("[{event}")).unwrap();
+            let author = event[0]["from"]["id"].as_str().unwrap().to_owned();
+            authors.insert(event[0]["offset"].as_u64().unwrap(), author);
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_was_banned_by_moderation_while_away_is_refused_and_let_in_again_when_that_ends() {
+    let chat = Chat::builder(Backends::from_store(MemoryStore::new())).start().await.unwrap();
+    let recovery = chat::recovery(&chat).await.unwrap();
+    let (io, address) = serving(recovery, chat::namespace(chat.clone(), ChatSettings::default())).await;
+    let rooms = Some(json!({ "general": 0 }));
+    let mut first = Client::back(address, Memory { rooms, ..Memory::default() }).await;
+    let user = UserId::new(&author(&mut first).await).unwrap();
+    let memory = first.cut(&io).await;
+    let room = Some(RoomId::new("general").unwrap());
+    chat.moderate(&Measure::Ban { user: user.clone(), room: room.clone(), until: None, reason: None })
+        .await
+        .unwrap();
+    let refusal = Client::ask(address, &memory).await.packet().await;
+    let refusal: Value = serde_json::from_str(refusal.strip_prefix("44").expect(&refusal)).unwrap();
+    assert_eq!(refusal["data"]["code"], "forbidden");
+    assert!(refusal["message"].as_str().unwrap().contains("general"), "{refusal}");
+    chat.moderate(&Measure::Unban { user, room }).await.unwrap();
+    assert!(Client::back(address, memory).await.recovered);
+}
+
+#[tokio::test]
+async fn who_was_signed_out_gets_neither_session_nor_guest_back_by_a_pid_from_before() {
+    let chat = Chat::builder(Backends::from_store(MemoryStore::new())).start().await.unwrap();
+    let recovery = chat::recovery(&chat).await.unwrap();
+    let (io, address) = serving(recovery, chat::namespace(chat.clone(), ChatSettings::default())).await;
+    let rooms = Some(json!({ "general": 0 }));
+    let mut first = Client::back(address, Memory { rooms: rooms.clone(), ..Memory::default() }).await;
+    let user = author(&mut first).await;
+    let memory = first.cut(&io).await;
+    let mut back = Client::back(address, memory.clone()).await;
+    assert!(back.recovered, "until then it is its own");
+    let sign_out = Measure::SignOut { user: UserId::new(&user).unwrap(), reason: None };
+    chat.moderate(&sign_out).await.unwrap();
+    loop {
+        // What it had not received yet comes first.
+        let packet = back.ws.packet().await;
+        if packet.starts_with(r#"42["signed_out",{"reason":"signed_out"}"#) {
+            break;
+        }
+        assert!(packet.starts_with(r#"42["message""#), "{packet}");
+    }
+    assert_eq!(back.ws.packet().await, "41");
+    for memory in [memory, back.memory()] {
+        let mut other = Client::back(address, memory.clone()).await;
+        assert!(!other.recovered);
+        assert_ne!(author(&mut other).await, user);
+        // The new session is one like any other.
+        let memory = other.cut(&io).await;
+        assert!(Client::back(address, memory).await.recovered);
+    }
 }
 
 #[tokio::test]

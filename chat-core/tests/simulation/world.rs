@@ -85,11 +85,11 @@ struct Rule {
 
 #[async_trait]
 impl Authority for Rule {
-    async fn allows(&self, who: &UserId, room: &RoomId, what: Action) -> StoreResult<bool> {
+    async fn allows(&self, who: &Who, room: &RoomId, what: Action) -> StoreResult<bool> {
         if !self.is_calm.load(Ordering::SeqCst) && self.random.lock().unwrap().random_bool(self.doubtful) {
             return Err(StoreError::unavailable("rule", "it cannot tell now"));
         }
-        Ok(may(who.as_str(), room, what))
+        Ok(may(who.id.as_str(), room, what))
     }
 }
 

@@ -6,19 +6,22 @@ use std::vec;
 
 use bytes::Bytes;
 use chat_core::{
-    Bookmark, Budget, Chat, Format, Joined, Offset, OwnRoom, OwnRooms, Published, Reader, RoomId, Run, Since,
-    Step,
+    Bookmark, Budget, Chat, Format, Joined, Offset, OwnRoom, OwnRooms, Published, Reader, Roles, RoomId, Run,
+    Since, Step,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::identity::Identity;
+use super::moderation;
 use super::places::{Mark, Places};
 use super::problem::Problem;
 use super::rate::Spent;
 use super::service::patiently;
+use super::signed_in::{self, SignedIn};
+use super::users::Connected;
 use super::wire;
-use crate::{Frame, Offer, Outlet, Pull, Source};
+use crate::{Frame, Offer, Outlet, Pull, Socket, Source};
 
 /// What is asked of the reader at once: about what a link takes in one go, since what it does not take is held here.
 const BUDGET: Budget = Budget { entries: 128, bytes: 16 * 1024 };
@@ -36,9 +39,13 @@ pub(super) struct Conversation {
     pub(super) identity: Identity,
     pub(super) protocol: Protocol,
     chat: Chat,
+    pub(super) signed_in: SignedIn,
     reader: Reader,
     places: Mutex<Places>,
     pub(super) spent: Arc<Spent>,
+    /// Joins alone.
+    pub(super) joins: Spent,
+    pub(super) user: Connected,
     due: Mutex<Option<Due>>,
 }
 
@@ -47,7 +54,11 @@ pub(super) struct Conversation {
 struct Due {
     room: RoomId,
     lost: Option<(Frame, Bookmark)>,
+    /// What is told of the connection itself.
+    told: Option<Frame>,
     entries: vec::IntoIter<Arc<Published>>,
+    /// Nothing follows: the client is signed out.
+    is_last: bool,
 }
 
 impl Conversation {
@@ -55,13 +66,16 @@ impl Conversation {
     pub(super) fn new(
         identity: Identity,
         protocol: Protocol,
+        signed_in: SignedIn,
         chat: Chat,
+        reader: Reader,
         spent: Arc<Spent>,
+        user: Connected,
         base: &[(RoomId, Mark)],
     ) -> Self {
         let places = Mutex::new(Places::new(base));
-        let reader = chat.reader(identity.id().clone());
-        Self { identity, protocol, chat, reader, places, spent, due: Mutex::default() }
+        let (joins, due) = (Spent::default(), Mutex::default());
+        Self { identity, protocol, signed_in, chat, reader, places, spent, joins, user, due }
     }
 
     /// Joins a room, or moves to another place in it. When it returns, nothing of the old place follows, and nothing of the new one has
@@ -133,6 +147,11 @@ impl Conversation {
         *self.places() = places;
     }
 
+    /// The user has these roles from now on.
+    pub(super) fn set_roles(&self, roles: Roles) {
+        self.reader.set_roles(roles);
+    }
+
     pub(super) fn is_in(&self, room: &RoomId) -> bool {
         self.reader.is_in(room)
     }
@@ -166,6 +185,8 @@ pub(super) fn news(rooms: &[OwnRoom], seen: Offset) -> Vec<&OwnRoom> {
 /// The entries of all rooms of one connection, for as long as it lasts.
 pub(super) struct Entries {
     conversation: Arc<Conversation>,
+    /// To end the connection of a client that is signed out. It keeps nothing alive, since it goes with the socket.
+    socket: Socket,
     /// Private rooms are being joined that have become its user's.
     catching_up: Option<BoxFuture<'static, ()>>,
     /// And there may be more since that began.
@@ -173,8 +194,8 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    pub(super) fn new(conversation: Arc<Conversation>) -> Self {
-        Self { conversation, catching_up: None, is_behind: false }
+    pub(super) fn new(conversation: Arc<Conversation>, socket: Socket) -> Self {
+        Self { conversation, socket, catching_up: None, is_behind: false }
     }
 
     fn poll_catch_up(&mut self, cx: &mut Context<'_>) {
@@ -193,23 +214,34 @@ impl Entries {
 
     /// Until the outlet is full, or there is something else to do.
     fn poll_entries(&mut self, cx: &mut Context<'_>, outlet: &mut Outlet<'_, '_>) -> Poll<Pulled> {
-        let Conversation { reader, protocol, .. } = &*self.conversation;
+        let Conversation { reader, protocol, signed_in, .. } = &*self.conversation;
         let mut places = self.conversation.places();
         let mut waiting = self.conversation.due();
+        // What was taken out of a room before its client was gets nothing of it any more.
+        let is_over = signed_in.has_expired();
+        waiting.take_if(|due| due.has_entries() && (is_over || !reader.is_in(&due.room)));
         loop {
-            if let Some(due) = &mut *waiting
-                && due.offer_to(outlet, *protocol, &mut places) == Offer::Full
-            {
-                return Poll::Ready(Pulled::Full);
+            if let Some(due) = &mut *waiting {
+                if due.offer_to(outlet, *protocol, &mut places) == Offer::Full {
+                    return Poll::Ready(Pulled::Full);
+                }
+                if due.is_last {
+                    self.socket.disconnect();
+                    return Poll::Ready(Pulled::Ended);
+                }
             }
             *waiting = None;
             // The reader is not asked for what there is no room for.
             if !outlet.has_room_for(1) {
                 return Poll::Ready(Pulled::Full);
             }
+            if let Poll::Ready(due) = signed_in.poll_due(cx) {
+                *waiting = Some(Due::of_time(due));
+                continue;
+            }
             *waiting = match reader.poll_next(cx, BUDGET) {
                 Poll::Ready(Step::OwnRooms { .. }) => return Poll::Ready(Pulled::OwnRooms),
-                Poll::Ready(step) => Due::from(step),
+                Poll::Ready(step) => Due::from(step, *protocol, &mut places),
                 Poll::Pending => return Poll::Pending,
             };
         }
@@ -218,6 +250,8 @@ impl Entries {
 
 enum Pulled {
     Full,
+    /// The connection is to end.
+    Ended,
     /// Its user may have private rooms that are not joined yet.
     OwnRooms,
 }
@@ -228,6 +262,7 @@ impl Source for Entries {
             self.poll_catch_up(cx);
             match ready!(self.poll_entries(cx, outlet)) {
                 Pulled::Full => return Poll::Ready(Pull::Full),
+                Pulled::Ended => return Poll::Ready(Pull::Ended),
                 Pulled::OwnRooms => self.is_behind = true,
             }
         }
@@ -239,20 +274,57 @@ impl Source for Entries {
 }
 
 impl Due {
-    fn from(step: Step) -> Option<Self> {
+    fn from(step: Step, protocol: Protocol, places: &mut Places) -> Option<Self> {
         Some(match step {
-            Step::Run(Run { room, entries }) => Self { room, lost: None, entries: entries.into_iter() },
+            Step::Run(Run { room, entries }) => {
+                Self { room, lost: None, told: None, entries: entries.into_iter(), is_last: false }
+            }
             Step::Lost { room, bounds, start } => {
                 let lost = Some((wire::history_lost(&room, &bounds, start), start));
-                Self { room, lost, entries: Vec::new().into_iter() }
+                Self { room, lost, told: None, entries: Vec::new().into_iter(), is_last: false }
             }
+            Step::Removed { room, removal } => {
+                places.remove(&room);
+                match protocol {
+                    Protocol::Full => Self::telling(moderation::removed(&room, &removal)),
+                    // It was the only one.
+                    Protocol::Tutorial => Self::last(moderation::signed_out(&removal)),
+                }
+            }
+            Step::SignedOut { removal } => Self::last(moderation::signed_out(&removal)),
             // Nothing that these protocols have a word for.
             _ => return None,
         })
     }
 
+    fn of_time(due: signed_in::Due) -> Self {
+        match due {
+            signed_in::Due::Expires(at) => Self::telling(moderation::token_expiring(at)),
+            signed_in::Due::Expired => Self::last(moderation::signed_out_by_time()),
+        }
+    }
+
+    fn telling(frame: Frame) -> Self {
+        let room = RoomId::reserved("~").expect("a plain name");
+        Self { room, lost: None, told: Some(frame), entries: Vec::new().into_iter(), is_last: false }
+    }
+
+    fn last(frame: Frame) -> Self {
+        Self { is_last: true, ..Self::telling(frame) }
+    }
+
+    fn has_entries(&self) -> bool {
+        self.lost.is_some() || !self.entries.as_slice().is_empty()
+    }
+
     /// Offers one after another, until all are taken or there is no more room.
     fn offer_to(&mut self, outlet: &mut Outlet<'_, '_>, protocol: Protocol, places: &mut Places) -> Offer {
+        if let Some(told) = &self.told {
+            if outlet.offer(told, |place| places.write(place)) == Offer::Full {
+                return Offer::Full;
+            }
+            self.told = None;
+        }
         let mut offer = |frame: &Frame, at: Bookmark| {
             outlet.offer(frame, |place| {
                 places.advance(&self.room, Mark::at(at));

@@ -2,10 +2,12 @@
 
 use chat_core::{Draft, HistoryLimit, Kind, MessageKey, Offset, OverviewLimit, RoomId, Since, UserId};
 
+use super::accounts::Token;
 use super::content;
 use super::conversation::Conversation;
 use super::fields::{Fields, invalid_field};
 use super::identity::is_shared;
+use super::moderation;
 use super::problem::{Code, Problem};
 use super::service::{Service, in_time};
 use super::tutorial::answer;
@@ -29,9 +31,18 @@ pub(super) async fn handle(
             return;
         }
         // Nobody can be told to come later, so it waits.
-        service.turn(&conversation.spent).await;
-    } else if let Err(problem) = service.admit(&conversation.spent) {
-        return answer(ack, &problem.to_reply());
+        service.turn_of(conversation).await;
+        if event.name() == "join" {
+            service.join_turn_of(conversation).await;
+        }
+    } else {
+        let mut admitted = service.admit(conversation);
+        if admitted.is_ok() && event.name() == "join" {
+            admitted = service.admit_join(conversation);
+        }
+        if let Err(problem) = admitted {
+            return answer(ack, &problem.to_reply());
+        }
     }
     if event.name() == "read" {
         return read(service, conversation, event, ack).await;
@@ -44,7 +55,9 @@ pub(super) async fn handle(
 }
 
 async fn request(service: &Service, conversation: &Conversation, event: &Event) -> Result<Args, Problem> {
-    if !matches!(event.name(), "join" | "leave" | "post" | "history" | "rooms" | "direct") {
+    let is_known =
+        matches!(event.name(), "join" | "leave" | "post" | "history" | "rooms" | "direct" | "refresh");
+    if !is_known && !moderation::is_measure(event.name()) {
         return Err(Problem::new(Code::Unsupported, "this server has no such request"));
     }
     let fields = Fields::parse("the request", event.arg(0).unwrap_or_default())?;
@@ -54,6 +67,10 @@ async fn request(service: &Service, conversation: &Conversation, event: &Event) 
         "post" => post(service, conversation, event, &fields).await,
         "rooms" => rooms(service, conversation, &fields).await,
         "direct" => direct(service, conversation, &fields).await,
+        "refresh" => refresh(service, conversation, &fields).await,
+        name if moderation::is_measure(name) => {
+            moderation::request(service, conversation, name, &fields).await
+        }
         _ => history(service, conversation, &fields).await,
     }
 }
@@ -158,6 +175,15 @@ async fn post(
     let body = content::body(content, event.attachments(), service.settings.content_bytes_max)?;
     let draft = Draft { kind: Kind::Message, author: conversation.identity.author(), key, body };
     Ok(wire::receipt(&service.chat.post(&room, draft).await?))
+}
+
+async fn refresh(
+    service: &Service,
+    conversation: &Conversation,
+    fields: &Fields<'_>,
+) -> Result<Args, Problem> {
+    let token = Token::new(fields.required_text("token")?)?;
+    Ok(wire::refreshed(service.refresh(conversation, &token).await?))
 }
 
 async fn history(

@@ -5,15 +5,18 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chat_core::{Author, DisplayName, InvalidId, MessageKey, StoreIdentity, UserId};
+use chat_core::{
+    Author, DisplayName, GUEST_PREFIX, InvalidId, MessageKey, NAME_CHARACTERS_MAX, StoreIdentity, UserId,
+};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
+use super::accounts::Account;
 use super::auth::{Hello, Secret};
 use crate::Lineage;
 
 /// Begins the ids of all guests.
-const GUEST: &str = "guest:";
+const GUEST: &str = GUEST_PREFIX;
 /// The scope that guests without a secret share in the tutorial's protocol. `*` is in no other guest's id.
 const SHARED: &str = "guest:*";
 /// Begins the ids that the tutorial's page makes in every tab that was never connected.
@@ -56,6 +59,16 @@ impl Identity {
         };
         let name = hello.name.clone().unwrap_or_else(|| default_name(&id));
         Self { author: Author { id, name }, lineage, lasts }
+    }
+
+    /// Somebody who has an account.
+    pub(super) fn of_account(account: &Account, lineage: Lineage) -> Self {
+        let id = account.id.clone();
+        let name = account.name.clone().unwrap_or_else(|| {
+            let text: String = id.as_str().chars().take(NAME_CHARACTERS_MAX).collect();
+            DisplayName::new(&text).expect("the beginning of an id is a name")
+        });
+        Self { author: Author { id, name }, lineage, lasts: true }
     }
 
     pub(super) fn id(&self) -> &UserId {

@@ -20,10 +20,11 @@
 //! # }
 //! ```
 //!
-//! Where things are: `auth.rs` what a client says when it connects, `identity.rs` who it is by that, `service.rs` how it is let in and
+//! Where things are: `auth.rs` what a client says when it connects, `accounts.rs` and `identity.rs` who it is by that, `signed_in.rs` until when, `service.rs` how it is let in and
 //! its events are handed out, `tutorial.rs` and `full.rs` the requests of the two protocols, `conversation.rs` one connection's state and
 //! the source it is pulled from, `places.rs` how far it is, `content.rs` what is kept of a post, `wire.rs` what goes out, `problem.rs` the error codes.
 
+mod accounts;
 mod auth;
 mod content;
 mod conversation;
@@ -32,18 +33,22 @@ mod full;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod identity;
+mod moderation;
 mod places;
 mod problem;
 mod rate;
 mod service;
 mod settings;
+mod signed_in;
 mod tutorial;
+mod users;
 mod wire;
 
 use std::sync::Arc;
 
 use chat_core::{Chat, StoreError};
 
+pub use accounts::{Account, Accounts, Guests, TOKEN_BYTES_MAX, Unverified};
 pub use settings::ChatSettings;
 
 use crate::{Namespace, Recovery};

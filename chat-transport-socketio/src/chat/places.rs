@@ -54,6 +54,8 @@ impl Mark {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Base {
     pub(super) author: UserId,
+    /// How far moderation was when the session began: one that was ended since is over.
+    pub(super) mark: u64,
     pub(super) protocol: Protocol,
     /// The last fact about its user that it had seen: private rooms that came later are news.
     pub(super) facts: Offset,
@@ -62,7 +64,8 @@ pub(super) struct Base {
 
 impl Base {
     pub(super) fn write(&self) -> Vec<u8> {
-        let mut out = vec![u8::from(self.protocol == Protocol::Full)];
+        let mut out = vec![2 + u8::from(self.protocol == Protocol::Full)];
+        put(&mut out, self.mark);
         put_text(&mut out, self.author.as_str());
         put(&mut out, self.facts.get());
         put(&mut out, self.rooms.len() as u64);
@@ -73,15 +76,17 @@ impl Base {
     /// It was signed, so what cannot be read is of another version.
     pub(super) fn read(mut bytes: &[u8]) -> Option<Self> {
         let protocol = match take_bytes(&mut bytes)? {
-            [0] => Protocol::Tutorial,
-            [1] => Protocol::Full,
+            [2] => Protocol::Tutorial,
+            [3] => Protocol::Full,
+            // 0 and 1 had no mark.
             _ => return None,
         };
+        let mark = take(&mut bytes)?;
         let author = UserId::new(take_text(&mut bytes)?).ok()?;
         let facts = Offset::new(take(&mut bytes)?)?;
         let count = take(&mut bytes)?;
         let rooms = (0..count).map(|_| take_named(&mut bytes)).collect::<Option<_>>()?;
-        bytes.is_empty().then_some(Self { author, protocol, facts, rooms })
+        bytes.is_empty().then_some(Self { author, mark, protocol, facts, rooms })
     }
 }
 
@@ -444,7 +449,7 @@ mod tests {
         fn a_base_says_where_a_connection_began(rooms in prop::collection::vec(marks(), 0..20), full: bool, facts in 0..=Offset::MAX.get(), cut: prop::sample::Index) {
             let rooms = rooms.into_iter().enumerate().map(|(n, mark)| (room(n), mark)).collect();
             let protocol = if full { Protocol::Full } else { Protocol::Tutorial };
-            let base = Base { author: UserId::new("ada").unwrap(), protocol, facts: Offset::new(facts).unwrap(), rooms };
+            let base = Base { author: UserId::new("ada").unwrap(), mark: 300, protocol, facts: Offset::new(facts).unwrap(), rooms };
             let bytes = base.write();
             prop_assert_eq!(Base::read(&bytes), Some(base));
             prop_assert_eq!(Base::read(&bytes[..cut.index(bytes.len())]), None);

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use chat_core::{ChatError, RoomId, StoreError};
+use chat_core::{ChatError, RoomId, StoreError, Timestamp};
 use serde::Serialize;
 
 use crate::Args;
@@ -31,11 +31,13 @@ pub(super) struct Problem {
     pub(super) message: Cow<'static, str>,
     /// When it may be tried again, if that is known.
     retry_after: Option<Duration>,
+    /// How long what is in the way lasts, where that has an end.
+    until: Option<Timestamp>,
 }
 
 impl Problem {
     pub(super) fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), retry_after: None }
+        Self { code, message: message.into(), retry_after: None, until: None }
     }
 
     pub(super) fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
@@ -69,6 +71,9 @@ impl Problem {
             json["retryAfterMs"] =
                 (u64::try_from(after.as_millis()).unwrap_or(u64::MAX).saturating_add(1)).into();
         }
+        if let Some(until) = self.until {
+            json["until"] = until.millis().into();
+        }
         json
     }
 
@@ -88,14 +93,26 @@ impl Problem {
 impl From<ChatError> for Problem {
     fn from(error: ChatError) -> Self {
         let code = match &error {
-            ChatError::Forbidden | ChatError::TheirRoomsFull => Code::Forbidden,
+            ChatError::Forbidden
+            | ChatError::TheirRoomsFull
+            | ChatError::Banned { .. }
+            | ChatError::Muted { .. }
+            | ChatError::SignedOut
+            | ChatError::ManagesToo => Code::Forbidden,
             ChatError::Conflict { .. } => Code::Conflict,
             ChatError::TooLarge { .. } => Code::TooLarge,
-            ChatError::TooManyRooms { .. } | ChatError::TooManyOwnRooms { .. } => Code::BadRequest,
+            ChatError::TooManyRooms { .. }
+            | ChatError::TooManyOwnRooms { .. }
+            | ChatError::TooManySanctions { .. } => Code::BadRequest,
             ChatError::Store(error) => return error.clone().into(),
             _ => return Self::new(Code::Unavailable, "the server cannot do this now"),
         };
-        Self::new(code, error.to_string())
+        let until = match &error {
+            ChatError::Banned { removal } => removal.until,
+            ChatError::Muted { until, .. } => *until,
+            _ => None,
+        };
+        Self { until, ..Self::new(code, error.to_string()) }
     }
 }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::{Chat, Joined, Offset, OwnRoom, OwnRooms, RoomId, Since};
+use chat_core::{Chat, Joined, Offset, OwnRoom, OwnRooms, RoomId, Since, Timestamp, Who};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
+use super::accounts::{self, Account, Guests, expired, unauthorized, verify};
 use super::auth::{Hello, Protocol as Spoken};
 use super::conversation::{Conversation, Entries, Protocol, news, place};
 use super::identity::{GuestKey, Identity};
@@ -14,6 +15,8 @@ use super::places::{Base, Mark, Places, Read, sum as sum_of};
 use super::problem::Problem;
 use super::rate::{Rate, Spent};
 use super::settings::ChatSettings;
+use super::signed_in::SignedIn;
+use super::users::Users;
 use super::{full, tutorial, wire};
 use crate::{Accept, Auth, Event, Refusal, Resumption, Socket};
 
@@ -23,6 +26,10 @@ pub(super) struct Service {
     pub(super) chat: Chat,
     pub(super) settings: ChatSettings,
     rate: Option<Rate>,
+    /// Of all connections of a user together.
+    user_rate: Option<Rate>,
+    join_rate: Option<Rate>,
+    users: Arc<Users>,
     /// From the store, once it could be asked.
     guest_key: OnceCell<GuestKey>,
 }
@@ -30,7 +37,11 @@ pub(super) struct Service {
 impl Service {
     pub(super) fn new(chat: Chat, settings: ChatSettings) -> Self {
         let rate = settings.requests_per_second.map(|pace| Rate::new(pace, settings.requests_burst));
-        Self { chat, settings, rate, guest_key: OnceCell::new() }
+        let user_rate =
+            settings.user_requests_per_second.map(|pace| Rate::new(pace, settings.user_requests_burst));
+        let join_rate = settings.joins_per_second.map(|pace| Rate::new(pace, settings.joins_burst));
+        let users = Arc::default();
+        Self { chat, settings, rate, user_rate, join_rate, users, guest_key: OnceCell::new() }
     }
 
     /// Lets a client in, into the rooms that it asks for. A passing trouble is waited out: the client gets no answer meanwhile, and at the
@@ -50,8 +61,17 @@ impl Service {
 
     async fn begin(&self, socket: &Socket, auth: &Auth, spent: Arc<Spent>) -> Result<Accept, Problem> {
         let hello = Hello::parse(auth.raw())?;
-        let key = patiently(|| self.guest_key()).await?;
-        let identity = Identity::of(&hello, key, socket.lineage());
+        let account = self.account(&hello).await?;
+        let (identity, signed_in) = match &account {
+            Some(account) => {
+                let signed_in = SignedIn::until(account.expires, self.settings.token_notice);
+                (Identity::of_account(account, socket.lineage()), signed_in)
+            }
+            None => {
+                let key = patiently(|| self.guest_key()).await?;
+                (Identity::of(&hello, key, socket.lineage()), SignedIn::for_good())
+            }
+        };
         let (protocol, asked) = match hello.protocol {
             Spoken::Tutorial { since } => {
                 (Protocol::Tutorial, vec![(self.settings.default_room.clone(), since)])
@@ -68,10 +88,22 @@ impl Service {
         let told: Vec<RoomId> =
             known.iter().flat_map(|base| &base.rooms).map(|(room, _)| room.clone()).collect();
         let seen = known.as_ref().map(|base| base.facts.plus(facts));
+        let roles = account.map(|account| account.roles).unwrap_or_default();
+        let reader = self.chat.reader(Who { id: identity.id().clone(), roles });
+        // Now that it is among those who are told, what was decided before it was is asked.
+        let mark = patiently(|| async { Ok(self.chat.moderation_mark()?) }).await?;
+        patiently(|| async { Ok(self.chat.admits(identity.id())?) }).await?;
+        if let Some(base) = &known
+            && patiently(|| async { Ok(self.chat.is_signed_out(identity.id(), base.mark)?) }).await?
+        {
+            return Ok(Accept::stranger());
+        }
         // Only who gets its session back also keeps its `pid`, and with it the base.
         let known = known.filter(|_| socket.recovered());
         let kept = known.as_ref().map_or(&[][..], |base| &base.rooms);
-        let conversation = Conversation::new(identity, protocol, self.chat.clone(), spent, kept);
+        let user = self.users.connect(identity.id(), self.settings.connections_per_user)?;
+        let chat = self.chat.clone();
+        let conversation = Conversation::new(identity, protocol, signed_in, chat, reader, spent, user, kept);
         let own = match protocol {
             Protocol::Tutorial => None,
             Protocol::Full => {
@@ -146,10 +178,10 @@ impl Service {
         if let Some(own) = own {
             self.remember(&conversation, &own, fresh).await?;
         }
-        let base = Base { author: conversation.identity.id().clone(), protocol, facts, rooms: places };
+        let base = Base { author: conversation.identity.id().clone(), mark, protocol, facts, rooms: places };
         let conversation = Arc::new(conversation);
         socket.set(conversation.clone());
-        socket.attach(Entries::new(conversation));
+        socket.attach(Entries::new(conversation, socket.clone()));
         Ok(Accept::new().base(base.write()))
     }
 
@@ -190,6 +222,35 @@ impl Service {
         Ok(())
     }
 
+    /// Whose the token is that the client shows; none for a guest.
+    async fn account(&self, hello: &Hello) -> Result<Option<Account>, Problem> {
+        match &hello.token {
+            Some(token) => patiently(|| verify(self.settings.accounts.as_ref(), token)).await.map(Some),
+            None if self.settings.guests == Guests::Refused => {
+                Err(unauthorized("this server has no guests: connect with a `token`"))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Another token for a connection.
+    pub(super) async fn refresh(
+        &self,
+        conversation: &Conversation,
+        token: &accounts::Token,
+    ) -> Result<Option<Timestamp>, Problem> {
+        if !conversation.signed_in.has_account() {
+            return Err(unauthorized("a guest has no token to refresh: connect with one instead"));
+        }
+        let account = verify(self.settings.accounts.as_ref(), token).await?;
+        if account.id != *conversation.identity.id() {
+            return Err(unauthorized("`token`: this is another user's: connect with it instead"));
+        }
+        conversation.signed_in.extend(account.expires, self.settings.token_notice);
+        conversation.set_roles(account.roles);
+        Ok(account.expires)
+    }
+
     /// A passing trouble is waited out.
     async fn join(
         &self,
@@ -209,26 +270,41 @@ impl Service {
     pub(super) async fn handle(&self, socket: Socket, mut event: Event) {
         let Some(conversation) = socket.get::<Arc<Conversation>>() else { return };
         let ack = event.ack.take();
+        if conversation.signed_in.has_expired() {
+            // It is about to be told so, and disconnected.
+            return tutorial::answer(ack, &expired().to_reply());
+        }
         match conversation.protocol {
             Protocol::Tutorial => tutorial::handle(self, &conversation, &event, ack).await,
             Protocol::Full => full::handle(self, &socket, &conversation, &event, ack).await,
         }
     }
 
-    /// Waits for the client's turn.
-    pub(super) async fn turn(&self, spent: &Spent) {
-        let Some(rate) = self.rate else { return };
-        while let Err(wait) = spent.take(rate, Instant::now()) {
-            tokio::time::sleep(wait).await;
-        }
+    /// Waits for the connection's turn.
+    async fn turn(&self, spent: &Spent) {
+        wait(self.rate, spent).await;
+    }
+
+    /// Waits for the turn of a request: the connection's, and the user's.
+    pub(super) async fn turn_of(&self, conversation: &Conversation) {
+        wait(self.rate, &conversation.spent).await;
+        wait(self.user_rate, &conversation.user.spent).await;
+    }
+
+    /// As [`Service::turn_of`], for a join.
+    pub(super) async fn join_turn_of(&self, conversation: &Conversation) {
+        wait(self.join_rate, &conversation.joins).await;
     }
 
     /// Counts a request, or refuses it for now.
-    pub(super) fn admit(&self, spent: &Spent) -> Result<(), Problem> {
-        match self.rate.map(|rate| spent.take(rate, Instant::now())) {
-            Some(Err(wait)) => Err(Problem::rate_limited(wait)),
-            Some(Ok(())) | None => Ok(()),
-        }
+    pub(super) fn admit(&self, conversation: &Conversation) -> Result<(), Problem> {
+        take(self.rate, &conversation.spent)?;
+        take(self.user_rate, &conversation.user.spent)
+    }
+
+    /// As [`Service::admit`], for a join.
+    pub(super) fn admit_join(&self, conversation: &Conversation) -> Result<(), Problem> {
+        take(self.join_rate, &conversation.joins)
     }
 
     /// A request that takes too long counts as failed for now.
@@ -247,6 +323,20 @@ pub(super) async fn in_time<T>(
 ) -> Result<T, Problem> {
     let answer = tokio::time::timeout(patience, request).await;
     answer.unwrap_or_else(|_| Err(Problem::timeout()))
+}
+
+async fn wait(rate: Option<Rate>, spent: &Spent) {
+    let Some(rate) = rate else { return };
+    while let Err(wait) = spent.take(rate, Instant::now()) {
+        tokio::time::sleep(wait).await;
+    }
+}
+
+fn take(rate: Option<Rate>, spent: &Spent) -> Result<(), Problem> {
+    match rate.map(|rate| spent.take(rate, Instant::now())) {
+        Some(Err(wait)) => Err(Problem::rate_limited(wait)),
+        Some(Ok(())) | None => Ok(()),
+    }
 }
 
 /// What the client's last connection began with, and the rooms that it was in; none if that was somebody else.

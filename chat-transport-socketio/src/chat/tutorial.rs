@@ -12,7 +12,7 @@ use crate::{Ack, Args, Event};
 
 /// Handles one event. A passing failure stays unanswered: the official client takes any answer for success, and without one it sends again.
 pub(super) async fn handle(service: &Service, conversation: &Conversation, event: &Event, ack: Option<Ack>) {
-    service.turn(&conversation.spent).await;
+    service.turn_of(conversation).await;
     let outcome = match event.name() {
         CHAT_MESSAGE => service.in_time(post(service, conversation, event)).await,
         _ => Err(Problem::new(

@@ -5,7 +5,9 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use chat_core::{Bookmark, Bounds, Entry, History, Joined, Kind, Offset, Overview, Receipt, RoomId};
+use chat_core::{
+    Bookmark, Bounds, Entry, History, Joined, Kind, Offset, Overview, Receipt, RoomId, Timestamp,
+};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -53,6 +55,17 @@ pub(super) fn history_lost(room: &RoomId, bounds: &Bounds, start: Bookmark) -> F
 /// The reply to a request that has nothing to add.
 pub(super) fn done() -> Args {
     Args::new().raw(r#"{"ok":true}"#)
+}
+
+/// The reply to `refresh`.
+pub(super) fn refreshed(expires: Option<Timestamp>) -> Args {
+    #[derive(Serialize)]
+    struct Reply {
+        ok: bool,
+        /// Null if the token does not end.
+        expires: Option<u64>,
+    }
+    args(&Reply { ok: true, expires: expires.map(Timestamp::millis) })
 }
 
 /// The reply to `join`.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use chat_core::{Action, Authority, Backends, Chat, MemoryStore, RoomId, StoreResult, UserId};
+use chat_core::{Action, Authority, Backends, Chat, MemoryStore, RoomId, StoreResult, UserId, Who};
 use serde_json::{Value, json};
 
 use crate::client::{Attempt, Client, Received};
@@ -144,7 +144,7 @@ struct Ban(Arc<AtomicBool>);
 
 #[async_trait]
 impl Authority for Ban {
-    async fn allows(&self, _: &UserId, room: &RoomId, _: Action) -> StoreResult<bool> {
+    async fn allows(&self, _: &Who, room: &RoomId, _: Action) -> StoreResult<bool> {
         Ok(!(self.0.load(Ordering::SeqCst) && room.as_str() == "cellar"))
     }
 }

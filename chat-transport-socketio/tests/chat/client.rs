@@ -41,6 +41,8 @@ pub(crate) enum Received {
     },
     /// CONNECT, once more: see [`Client::come_again`].
     Connected,
+    /// The server has thrown it out.
+    Disconnected,
 }
 
 /// How a connection attempt ended.
@@ -257,6 +259,10 @@ impl Client {
         let (kind, mut rest) = text.split_at(2);
         if kind == "40" {
             self.received.push_back(Received::Connected);
+            return true;
+        }
+        if kind == "41" {
+            self.received.push_back(Received::Disconnected);
             return true;
         }
         let mut count = 0;

@@ -1,7 +1,7 @@
 //! Who is let in, who is refused for good, and who a client is.
 
 use async_trait::async_trait;
-use chat_core::{Action, Authority, Backends, Chat, Limits, MemoryStore, RoomId, StoreResult, UserId};
+use chat_core::{Action, Authority, Backends, Chat, Limits, MemoryStore, RoomId, StoreResult, Who};
 use serde_json::{Value, json};
 
 use crate::client::Client;
@@ -68,7 +68,7 @@ struct Bouncer;
 
 #[async_trait]
 impl Authority for Bouncer {
-    async fn allows(&self, _: &UserId, room: &RoomId, action: Action) -> StoreResult<bool> {
+    async fn allows(&self, _: &Who, room: &RoomId, action: Action) -> StoreResult<bool> {
         Ok(match room.as_str() {
             "closed" => false,
             "news" => action != Action::Post,

@@ -1,6 +1,7 @@
 //! The chat events over real sockets: every row of the wire contract, from the client's side.
 #![allow(clippy::unwrap_used)]
 
+mod accounts;
 mod attacks;
 mod client;
 mod connecting;

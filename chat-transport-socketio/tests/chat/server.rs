@@ -96,6 +96,8 @@ impl Server {
 pub(crate) fn unlimited() -> ChatSettings {
     let mut settings = ChatSettings::default();
     settings.requests_per_second = None;
+    settings.user_requests_per_second = None;
+    settings.joins_per_second = None;
     settings
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use chat_core::{
     Action, Author, Authority, Backends, Body, Chat, DisplayName, Draft, Kind, MemoryStore, MessageKey,
-    RoomId, StoreResult, UserId,
+    RoomId, StoreResult, UserId, Who,
 };
 use serde_json::{Value, json};
 
@@ -317,8 +317,8 @@ struct Doorman {
 
 #[async_trait]
 impl Authority for Doorman {
-    async fn allows(&self, who: &UserId, _: &RoomId, action: Action) -> StoreResult<bool> {
-        self.asked.lock().unwrap().push((who.as_str().to_owned(), action));
+    async fn allows(&self, who: &Who, _: &RoomId, action: Action) -> StoreResult<bool> {
+        self.asked.lock().unwrap().push((who.id.as_str().to_owned(), action));
         Ok(true)
     }
 }

@@ -1,0 +1,189 @@
+//! Bans, mutes, kicks and sign-outs, as the engine carries them out: on several nodes, over restarts, against whoever is here.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use chat_core::fault::{FaultRates, Faults};
+use chat_core::*;
+use tokio::time::timeout;
+
+fn user(name: &str) -> UserId {
+    UserId::new(name).unwrap()
+}
+
+fn room(name: &str) -> RoomId {
+    RoomId::new(name).unwrap()
+}
+
+async fn node(store: &MemoryStore) -> Chat {
+    Chat::builder(Backends::from_store(store.clone())).start().await.unwrap()
+}
+
+fn ban(who: &str, place: Option<&str>) -> Measure {
+    Measure::Ban { user: user(who), room: place.map(room), until: None, reason: None }
+}
+
+fn draft(who: &str, key: &str) -> Draft {
+    let author = Author { id: user(who), name: DisplayName::new(who).unwrap() };
+    Draft { kind: Kind::Message, author, key: MessageKey::new(key).unwrap(), body: Body::text("x") }
+}
+
+/// The next step of a reader that must come.
+async fn next(reader: &Reader) -> Step {
+    timeout(Duration::from_secs(60), reader.next(Budget::default())).await.expect("a step comes")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ban_reaches_readers_on_every_node_and_nothing_of_the_room_comes_after_it() {
+    let store = MemoryStore::new();
+    let (here, there) = (node(&store).await, node(&store).await);
+    let (near, far) = (here.reader(user("eve")), there.reader(user("eve")));
+    let bob = here.reader(user("bob"));
+    for reader in [&near, &far, &bob] {
+        reader.join(&room("a"), Since::Now).await.unwrap();
+        reader.join(&room("b"), Since::Now).await.unwrap();
+    }
+    // It waits to be read when the ban comes.
+    here.post(&room("a"), draft("bob", "before")).await.unwrap();
+    here.moderate(&ban("eve", Some("a"))).await.unwrap();
+    assert!(!near.is_in(&room("a")), "from the answer on");
+    here.post(&room("a"), draft("bob", "after")).await.unwrap();
+    assert!(matches!(next(&near).await, Step::Removed { room: left, .. } if left == room("a")));
+    loop {
+        match next(&far).await {
+            Step::Removed { room: left, removal } => {
+                assert_eq!((left, removal.cause), (room("a"), RemovalCause::Banned));
+                break;
+            }
+            // What came before it on that node.
+            Step::Run(run) => assert_eq!(run.room, room("a")),
+            step => panic!("{step:?}"),
+        }
+    }
+    here.post(&room("a"), draft("bob", "later")).await.unwrap();
+    here.post(&room("b"), draft("bob", "other room")).await.unwrap();
+    for reader in [&near, &far] {
+        assert!(matches!(next(reader).await, Step::Run(run) if run.room == room("b")));
+        assert!(matches!(reader.join(&room("a"), Since::Start).await, Err(ChatError::Banned { .. })));
+    }
+    assert!(matches!(next(&bob).await, Step::Run(_)));
+    for chat in [&here, &there] {
+        let history = chat.history(&user("eve"), &room("a"), None, HistoryLimit::default()).await;
+        assert!(matches!(history, Err(ChatError::Banned { .. })));
+        assert!(matches!(chat.post(&room("a"), draft("eve", "k")).await, Err(ChatError::Banned { .. })));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_decided_holds_after_a_restart_also_when_there_was_much_of_it() {
+    let store = MemoryStore::new();
+    let chat = node(&store).await;
+    chat.moderate(&ban("eve", None)).await.unwrap();
+    let reason = Some(Reason::new("calm down").unwrap());
+    let mute = Measure::Mute { user: user("bob"), room: Some(room("a")), until: None, reason };
+    chat.moderate(&mute).await.unwrap();
+    let mark = chat.moderation_mark().unwrap();
+    chat.moderate(&Measure::SignOut { user: user("ada"), reason: None }).await.unwrap();
+    let facts = RoomId::reserved("~moderation").unwrap();
+    for round in 0..2_000 {
+        let measure = match round % 2 {
+            0 => ban("carl", Some("a")),
+            _ => Measure::Unban { user: user("carl"), room: Some(room("a")) },
+        };
+        chat.moderate(&measure).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let bounds = chat.bounds(&facts).await.unwrap();
+    let kept = bounds.head.offset().get() - bounds.trimmed.offset().get();
+    assert!(kept < 1_100, "{kept} entries are kept of {}", bounds.head.offset());
+    chat.shutdown().await;
+    let again = node(&store).await;
+    assert!(matches!(again.admits(&user("eve")), Err(ChatError::Banned { .. })));
+    let posted = again.post(&room("a"), draft("bob", "k")).await;
+    assert!(
+        matches!(&posted, Err(ChatError::Muted { reason: Some(why), .. }) if why.as_str() == "calm down"),
+        "{posted:?}"
+    );
+    again.post(&room("b"), draft("bob", "k")).await.unwrap();
+    again.post(&room("a"), draft("carl", "k")).await.unwrap();
+    assert!(again.is_signed_out(&user("ada"), mark).unwrap());
+    assert!(!again.is_signed_out(&user("ada"), again.moderation_mark().unwrap()).unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sign_out_ends_all_readers_of_the_user_and_they_join_nothing_any_more() {
+    let chat = node(&MemoryStore::new()).await;
+    let (one, two, bob) = (chat.reader(user("eve")), chat.reader(user("eve")), chat.reader(user("bob")));
+    for reader in [&one, &bob] {
+        reader.join(&room("a"), Since::Now).await.unwrap();
+    }
+    chat.moderate(&Measure::SignOut { user: user("eve"), reason: None }).await.unwrap();
+    chat.post(&room("a"), draft("bob", "k")).await.unwrap();
+    for reader in [&one, &two] {
+        assert!(
+            matches!(next(reader).await, Step::SignedOut { removal } if removal.cause == RemovalCause::SignedOut)
+        );
+        assert!(matches!(reader.join(&room("a"), Since::Start).await, Err(ChatError::SignedOut)));
+        assert!(
+            timeout(Duration::from_secs(60), reader.next(Budget::default())).await.is_err(),
+            "nothing more comes"
+        );
+    }
+    assert!(matches!(next(&bob).await, Step::Run(_)));
+    chat.reader(user("eve")).join(&room("a"), Since::Start).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_long_as_it_is_not_known_who_is_banned_nobody_gets_anywhere() {
+    let store = MemoryStore::new();
+    node(&store).await.moderate(&ban("eve", None)).await.unwrap();
+    let faults = Faults::new(1, FaultRates::NONE);
+    faults.outage();
+    let chat = Chat::builder(faults.wrap(Backends::from_store(store))).start().await;
+    let Ok(chat) = chat else {
+        // It is not even listened to.
+        return;
+    };
+    for who in ["eve", "bob"] {
+        let joined = chat.reader(user(who)).join(&room("a"), Since::Now).await;
+        assert!(matches!(joined, Err(ChatError::Store(_))), "{joined:?}");
+        assert!(matches!(chat.admits(&user(who)), Err(ChatError::Store(_))));
+    }
+    faults.heal();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(matches!(chat.admits(&user("eve")), Err(ChatError::Banned { .. })));
+    chat.reader(user("bob")).join(&room("a"), Since::Now).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_has_come_lets_the_user_in_without_a_word() {
+    let chat = node(&MemoryStore::new()).await;
+    let until = Some(Timestamp::from_millis(Timestamp::now().millis() + 30));
+    let ban = Measure::Ban { user: user("eve"), room: Some(room("a")), until, reason: None };
+    chat.moderate(&ban).await.unwrap();
+    let reader = chat.reader(user("eve"));
+    assert!(matches!(reader.join(&room("a"), Since::Now).await, Err(ChatError::Banned { .. })));
+    while Timestamp::now() <= until.unwrap() {
+        std::thread::yield_now();
+    }
+    reader.join(&room("a"), Since::Now).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_is_remembered_than_the_limit_and_what_is_over_makes_room() {
+    let mut limits = Limits::default();
+    limits.sanctions_max = 2;
+    let backends = Backends::from_store(MemoryStore::new());
+    let chat = Chat::builder(backends).limits(limits).start().await.unwrap();
+    let soon = Some(Timestamp::from_millis(Timestamp::now().millis() + 30));
+    let short = Measure::Mute { user: user("bob"), room: None, until: soon, reason: None };
+    chat.moderate(&short).await.unwrap();
+    chat.moderate(&ban("eve", None)).await.unwrap();
+    while Timestamp::now() <= soon.unwrap() {
+        std::thread::yield_now();
+    }
+    chat.moderate(&ban("carl", None)).await.unwrap();
+    assert!(matches!(chat.moderate(&ban("dora", None)).await, Err(ChatError::TooManySanctions { max: 2 })));
+    chat.moderate(&Measure::Unban { user: user("eve"), room: None }).await.unwrap();
+    chat.moderate(&ban("dora", None)).await.unwrap();
+}
