@@ -47,8 +47,9 @@ impl People {
         let Who { id, roles } = who;
         let desk = Arc::new(Desk { wake, orders: Mutex::default() });
         let mut people = self.lock();
-        let person =
-            people.entry(id.clone()).or_insert_with(|| Person { roles: Roles::default(), desks: Vec::new() });
+        // Most users have one connection.
+        let nobody = || Person { roles: Roles::default(), desks: Vec::with_capacity(1) };
+        let person = people.entry(id.clone()).or_insert_with(nobody);
         person.roles = roles;
         person.desks.push(desk.clone());
         drop(people);

@@ -1,10 +1,13 @@
 //! Bans, mutes, kicks and sign-outs, as the engine carries them out: on several nodes, over restarts, against whoever is here.
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use chat_core::fault::{FaultRates, Faults};
 use chat_core::*;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 fn user(name: &str) -> UserId {
@@ -139,11 +142,9 @@ async fn as_long_as_it_is_not_known_who_is_banned_nobody_gets_anywhere() {
     node(&store).await.moderate(&ban("eve", None)).await.unwrap();
     let faults = Faults::new(1, FaultRates::NONE);
     faults.outage();
-    let chat = Chat::builder(faults.wrap(Backends::from_store(store))).start().await;
-    let Ok(chat) = chat else {
-        // It is not even listened to.
-        return;
-    };
+    let backends = Backends::from_store(store);
+    let log = faults.wrap(backends.clone()).log;
+    let chat = Chat::builder(Backends { log, ..backends }).start().await.unwrap();
     for who in ["eve", "bob"] {
         let joined = chat.reader(user(who)).join(&room("a"), Since::Now).await;
         assert!(matches!(joined, Err(ChatError::Store(_))), "{joined:?}");
@@ -158,12 +159,12 @@ async fn as_long_as_it_is_not_known_who_is_banned_nobody_gets_anywhere() {
 #[tokio::test(start_paused = true)]
 async fn an_end_that_has_come_lets_the_user_in_without_a_word() {
     let chat = node(&MemoryStore::new()).await;
-    let until = Some(Timestamp::from_millis(Timestamp::now().millis() + 30));
-    let ban = Measure::Ban { user: user("eve"), room: Some(room("a")), until, reason: None };
+    let until = Timestamp::from_millis(Timestamp::now().millis() + 30);
+    let ban = Measure::Ban { user: user("eve"), room: Some(room("a")), until: Some(until), reason: None };
     chat.moderate(&ban).await.unwrap();
     let reader = chat.reader(user("eve"));
     assert!(matches!(reader.join(&room("a"), Since::Now).await, Err(ChatError::Banned { .. })));
-    while Timestamp::now() <= until.unwrap() {
+    while Timestamp::now() <= until {
         std::thread::yield_now();
     }
     reader.join(&room("a"), Since::Now).await.unwrap();
@@ -175,15 +176,90 @@ async fn no_more_is_remembered_than_the_limit_and_what_is_over_makes_room() {
     limits.sanctions_max = 2;
     let backends = Backends::from_store(MemoryStore::new());
     let chat = Chat::builder(backends).limits(limits).start().await.unwrap();
-    let soon = Some(Timestamp::from_millis(Timestamp::now().millis() + 30));
-    let short = Measure::Mute { user: user("bob"), room: None, until: soon, reason: None };
+    let soon = Timestamp::from_millis(Timestamp::now().millis() + 30);
+    let short = Measure::Mute { user: user("bob"), room: None, until: Some(soon), reason: None };
     chat.moderate(&short).await.unwrap();
     chat.moderate(&ban("eve", None)).await.unwrap();
-    while Timestamp::now() <= soon.unwrap() {
+    while Timestamp::now() <= soon {
         std::thread::yield_now();
     }
     chat.moderate(&ban("carl", None)).await.unwrap();
     assert!(matches!(chat.moderate(&ban("dora", None)).await, Err(ChatError::TooManySanctions { max: 2 })));
     chat.moderate(&Measure::Unban { user: user("eve"), room: None }).await.unwrap();
     chat.moderate(&ban("dora", None)).await.unwrap();
+}
+
+/// Thinks about each question until it is told to answer.
+#[derive(Debug)]
+struct Slow {
+    asked: Arc<Notify>,
+    answer: Arc<Notify>,
+}
+
+#[async_trait]
+impl Authority for Slow {
+    async fn allows(&self, _: &Who, _: &RoomId, _: Action) -> StoreResult<bool> {
+        self.asked.notify_one();
+        self.answer.notified().await;
+        Ok(true)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ban_that_comes_while_somebody_joins_keeps_them_out() {
+    let (asked, answer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let slow = Slow { asked: asked.clone(), answer: answer.clone() };
+    let backends = Backends::from_store(MemoryStore::new());
+    let chat = Chat::builder(backends).authority(slow).start().await.unwrap();
+    for place in [Some("a"), None] {
+        let reader = Arc::new(chat.reader(user("eve")));
+        let joining = tokio::spawn({
+            let reader = reader.clone();
+            async move { reader.join(&room("a"), Since::Now).await }
+        });
+        asked.notified().await;
+        chat.moderate(&ban("eve", place)).await.unwrap();
+        answer.notify_one();
+        let joined = joining.await.unwrap();
+        assert!(matches!(joined, Err(ChatError::Banned { .. })), "{joined:?}");
+        assert!(!reader.is_in(&room("a")));
+        chat.moderate(&Measure::Unban { user: user("eve"), room: place.map(room) }).await.unwrap();
+    }
+}
+
+/// Lets moderators manage.
+#[derive(Debug)]
+struct Moderators;
+
+#[async_trait]
+impl Authority for Moderators {
+    async fn allows(&self, who: &Who, _: &RoomId, action: Action) -> StoreResult<bool> {
+        Ok(action != Action::Manage || who.roles.contain("moderator"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_manages_a_room_does_so_in_that_room_and_as_long_as_they_may() {
+    let backends = Backends::from_store(MemoryStore::new());
+    let chat = Chat::builder(backends).authority(Moderators).start().await.unwrap();
+    let roles = || ["moderator".to_owned()].into_iter().collect::<Roles>();
+    let boss = chat.reader(Who { id: user("boss"), roles: roles() });
+    let _peer = chat.reader(Who { id: user("peer"), roles: roles() });
+    let _bob = chat.reader(user("bob"));
+    let forbidden = |outcome: Result<(), ChatError>| matches!(outcome, Err(ChatError::Forbidden));
+    assert!(forbidden(chat.moderate_for(&user("bob"), &ban("eve", Some("a"))).await));
+    assert!(forbidden(chat.moderate_for(&user("boss"), &ban("eve", None)).await), "not everywhere");
+    let sign_out = Measure::SignOut { user: user("eve"), reason: None };
+    assert!(forbidden(chat.moderate_for(&user("boss"), &sign_out).await));
+    let against = chat.moderate_for(&user("boss"), &ban("peer", Some("a"))).await;
+    assert!(matches!(against, Err(ChatError::ManagesToo)));
+    chat.moderate_for(&user("boss"), &ban("eve", Some("a"))).await.unwrap();
+    chat.admits(&user("eve")).unwrap();
+    boss.set_roles(Roles::default());
+    let unban = Measure::Unban { user: user("eve"), room: Some(room("a")) };
+    assert!(forbidden(chat.moderate_for(&user("boss"), &unban).await));
+    boss.set_roles(roles());
+    chat.moderate(&ban("boss", Some("a"))).await.unwrap();
+    let banned = chat.moderate_for(&user("boss"), &unban).await;
+    assert!(matches!(banned, Err(ChatError::Banned { .. })), "also from managing");
 }

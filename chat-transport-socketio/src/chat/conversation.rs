@@ -46,7 +46,8 @@ pub(super) struct Conversation {
     /// Joins alone.
     pub(super) joins: Spent,
     pub(super) user: Connected,
-    due: Mutex<Option<Due>>,
+    /// In a box: nearly always there is none.
+    due: Mutex<Option<Box<Due>>>,
 }
 
 /// What the reader has given and the link has not taken yet, of one room.
@@ -164,7 +165,7 @@ impl Conversation {
         self.places.lock().expect("a panic while holding the places is a bug")
     }
 
-    fn due(&self) -> MutexGuard<'_, Option<Due>> {
+    fn due(&self) -> MutexGuard<'_, Option<Box<Due>>> {
         self.due.lock().expect("a panic while holding what is due is a bug")
     }
 }
@@ -236,12 +237,12 @@ impl Entries {
                 return Poll::Ready(Pulled::Full);
             }
             if let Poll::Ready(due) = signed_in.poll_due(cx) {
-                *waiting = Some(Due::of_time(due));
+                *waiting = Some(Box::new(Due::of_time(due)));
                 continue;
             }
             *waiting = match reader.poll_next(cx, BUDGET) {
                 Poll::Ready(Step::OwnRooms { .. }) => return Poll::Ready(Pulled::OwnRooms),
-                Poll::Ready(step) => Due::from(step, *protocol, &mut places),
+                Poll::Ready(step) => Due::from(step, *protocol, &mut places).map(Box::new),
                 Poll::Pending => return Poll::Pending,
             };
         }

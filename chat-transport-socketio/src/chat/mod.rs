@@ -22,7 +22,8 @@
 //!
 //! Where things are: `auth.rs` what a client says when it connects, `accounts.rs` and `identity.rs` who it is by that, `signed_in.rs` until when, `service.rs` how it is let in and
 //! its events are handed out, `tutorial.rs` and `full.rs` the requests of the two protocols, `conversation.rs` one connection's state and
-//! the source it is pulled from, `places.rs` how far it is, `content.rs` what is kept of a post, `wire.rs` what goes out, `problem.rs` the error codes.
+//! the source it is pulled from, `places.rs` how far it is, `content.rs` what is kept of a post, `wire.rs` what goes out, `problem.rs` the error codes,
+//! `moderation.rs` what those ask for who manage a room, `users.rs` what the connections of one user share.
 
 mod accounts;
 mod auth;
