@@ -102,6 +102,8 @@ pub(crate) enum Event {
     Forgot { person: String, room: RoomId, asked: usize },
     /// The rooms of a person, with their handles.
     Listed { person: String, asked: usize, rooms: Vec<(RoomId, u64)> },
+    /// All is well, and still a person cannot have a room.
+    Stuck { person: String, room: RoomId },
     /// How far a person has read a room.
     MarkedRead { person: String, room: RoomId, asked: usize, reached: u64 },
     /// A room of two has entries, and these of the two have not been told of it. Taken from the store itself.
@@ -157,6 +159,7 @@ impl Trace {
                 Event::Listed { .. } => "listed",
                 Event::MarkedRead { .. } => "marked",
                 Event::Untold { .. } => "untold",
+                Event::Stuck { .. } => "stuck",
                 Event::Cut { .. } => "cut",
                 Event::Arrived { stayed: true, .. } => "stayed",
                 Event::Arrived { .. } => "arrived",

@@ -101,6 +101,9 @@ impl People {
                 marks.push((now, *reached));
             }
             Event::RolledBack { room, .. } => drop(self.forgotten.insert(room.clone())),
+            Event::Stuck { person, room } => {
+                wrong.push(format!("{person} cannot have {room} though all is well"))
+            }
             Event::Untold { room } => wrong.push(format!("{room} has entries, and not both were told of it")),
             _ => {}
         }

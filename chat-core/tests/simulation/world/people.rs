@@ -26,7 +26,10 @@ impl World {
             self.pause(&mut random, pause_ms_max).await;
             let Some((chat, _)) = self.any_node(&mut random) else { continue };
             match random.random_range(0..10) {
-                0..4 => self.remember(&mut random, &chat, &person).await,
+                0..4 => {
+                    let room = club(random.random_range(0..CLUBS));
+                    self.remember(&chat, &person, room).await;
+                }
                 4..7 => self.forget(&mut random, &chat, &person).await,
                 7 => self.look(&chat, &person).await,
                 _ => self.mark(&mut random, &chat, &person).await,
@@ -34,9 +37,17 @@ impl World {
         }
     }
 
-    /// When all is quiet: what every node says of everybody.
+    /// When all is quiet: everybody gets what they want, and every node says the same of them.
     pub(super) async fn look_at_everybody(&self) {
         let nodes = self.nodes.lock().unwrap().clone();
+        let chat = nodes.iter().find_map(|node| node.chat.as_ref()).filter(|_| self.has_people);
+        for (chat, number) in chat.iter().flat_map(|chat| (0..PEOPLE).map(move |number| (chat, number))) {
+            for room in (0..CLUBS).map(club) {
+                if !self.remember(chat, &person(number), room.clone()).await {
+                    self.record.add(Event::Stuck { person: person(number).to_string(), room });
+                }
+            }
+        }
         for chat in nodes.iter().filter_map(|node| node.chat.as_ref()) {
             for number in 0..PEOPLE {
                 self.look(chat, &person(number)).await;
@@ -45,20 +56,20 @@ impl World {
         }
     }
 
-    async fn remember(&self, random: &mut StdRng, chat: &Chat, person: &UserId) {
-        let room = club(random);
+    async fn remember(&self, chat: &Chat, person: &UserId, room: RoomId) -> bool {
         let asked = self.record.now();
         self.record.add(Event::RememberAsked { person: person.to_string(), room: room.clone() });
         if let Ok(Ok(handle)) = timeout(PATIENCE, chat.remember_room(person, &room)).await {
             let person = person.to_string();
             self.record.add(Event::Remembered { person, room, asked, handle: handle.get() });
-        } else {
-            self.record.add(Event::Failed);
+            return true;
         }
+        self.record.add(Event::Failed);
+        false
     }
 
     async fn forget(&self, random: &mut StdRng, chat: &Chat, person: &UserId) {
-        let room = club(random);
+        let room = club(random.random_range(0..CLUBS));
         let asked = self.record.now();
         self.record.add(Event::ForgetAsked { person: person.to_string(), room: room.clone() });
         if let Ok(Ok(())) = timeout(PATIENCE, chat.forget_room(person, &room)).await {
@@ -100,6 +111,6 @@ fn person(number: u64) -> UserId {
     user(&format!("person {number}"))
 }
 
-fn club(random: &mut StdRng) -> RoomId {
-    RoomId::new(&format!("club {}", random.random_range(0..CLUBS))).unwrap()
+fn club(number: u64) -> RoomId {
+    RoomId::new(&format!("club {number}")).unwrap()
 }
