@@ -126,8 +126,11 @@ impl Service {
         if known.is_none() {
             conversation.rebase(&places, facts);
         }
-        if let Some(own) = own {
-            self.remember(&conversation, &own, fresh).await?;
+        if let Some(own) = own
+            && conversation.identity.lasts()
+        {
+            fresh.retain(|room| !own.rooms.iter().any(|own| own.room == *room));
+            self.remember(&conversation, fresh).await?;
         }
         let base = Base { author: conversation.identity.id().clone(), protocol, facts, rooms: places };
         let conversation = Arc::new(conversation);
@@ -149,19 +152,14 @@ impl Service {
         }
     }
 
-    /// Makes the rooms that a client has asked for its user's own, if that is the same one on every connection.
-    async fn remember(
-        &self,
-        conversation: &Conversation,
-        own: &OwnRooms,
-        mut rooms: Vec<RoomId>,
-    ) -> Result<(), Problem> {
-        rooms.retain(|room| !own.rooms.iter().any(|own| own.room == *room));
-        if rooms.is_empty() || !conversation.identity.lasts() {
-            return Ok(());
+    /// Makes the rooms that a client has asked for its user's own. It can read them whether that can be stored now or not.
+    async fn remember(&self, conversation: &Conversation, rooms: Vec<RoomId>) -> Result<(), Problem> {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        conversation.remember_later(rooms);
+        match in_time(PATIENCE, conversation.remember()).await {
+            Err(problem) if problem.is_passing() => Ok(()),
+            outcome => outcome,
         }
-        let who = conversation.identity.id();
-        patiently(|| async { Ok(self.chat.remember_rooms(who, &rooms).await.map(drop)?) }).await
     }
 
     /// A passing trouble is waited out.
