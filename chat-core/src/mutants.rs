@@ -74,18 +74,14 @@ pub enum Mutant {
     IgnoreBefore,
     /// Private and reserved rooms are as open as any other.
     OpenPrivateRooms,
-    /// A part of a snapshot counts as all of it.
-    TakePartOfSnapshot,
-    /// Facts that a snapshot has taken in are applied to it once more.
-    ReplayBeforeSnapshot,
     /// Facts are trimmed before the snapshot that takes them in is stored.
     TrimBeforeSnapshot,
     /// A private room gets its first message, and nobody is told of the room.
     TellNobody,
     /// How far somebody has seen is confirmed and not stored.
     MarkReadInMemory,
-    /// Nobody asks whether a user may still be in a room that is listed.
-    ListUnasked,
+    /// The key of a fact is made of what it says alone, and not of what was known.
+    ForgetWhatWasLeft,
 }
 
 #[cfg(feature = "mutants")]

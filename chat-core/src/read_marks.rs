@@ -35,15 +35,20 @@ impl Chat {
         if self.rooms().tasks.is_closed() {
             return Err(shut_down().into());
         }
+        if offset == Offset::ZERO {
+            // Nothing to remember, and no room to look at: this node may not have heard that there is one.
+            let marks = self.read_marks_of(who, std::slice::from_ref(room)).await?;
+            return Ok(marks.first().copied().unwrap_or_default());
+        }
         let head = match self.rooms().get(room).and_then(|here| here.lock().bounds()) {
             Some(Bounds { head, .. }) if offset <= head.offset() => head,
             // Another node may have posted what this one has not heard of.
             _ => self.bounds(room).await?.head,
         };
-        let upto = Position { offset: offset.min(head.offset()), ..head.position };
         if head.offset() == Offset::ZERO {
             return Ok(Offset::ZERO);
         }
+        let upto = Position { offset: offset.min(head.offset()), ..head.position };
         Ok(self.read_marks().advance(who, room, upto).await?.offset)
     }
 

@@ -334,6 +334,17 @@ async fn a_read_mark_never_moves_back_and_never_beyond_the_end() {
     for (said, reached) in [(3, 3), (1, 3), (9, 5), (0, 5), (4, 5)] {
         assert_eq!(chat.mark_read(&ada, &lobby, offset(said)).await.unwrap(), offset(reached));
     }
+    // A node that has not heard of the room's entries yet says no less.
+    let behind = Chat::builder(
+        Faults::new(1, FaultRates { news_lost: 1.0, ..FaultRates::NONE })
+            .wrap(Backends::from_store(store.clone())),
+    );
+    let behind = behind.start().await.unwrap();
+    let reader = behind.reader(ada.clone());
+    reader.join(&room("den"), Since::Now).await.unwrap();
+    chat.post(&room("den"), draft("bob", "1")).await.unwrap();
+    assert_eq!(chat.mark_read(&ada, &room("den"), offset(1)).await.unwrap(), offset(1));
+    assert_eq!(behind.mark_read(&ada, &room("den"), offset(0)).await.unwrap(), offset(1));
     let marks = over(&store).await.read_marks_of(&ada, &[room("other"), lobby]).await.unwrap();
     assert_eq!(marks, [Offset::ZERO, offset(5)]);
 }

@@ -48,6 +48,7 @@ pub(crate) struct Config {
     pub(crate) user_connections: Option<NonZeroU32>,
     pub(crate) first_visit_max: Option<NonZeroU32>,
     pub(crate) rooms_max: usize,
+    pub(crate) user_rooms_max: usize,
     pub(crate) packet: Packet,
     pub(crate) heartbeat: Heartbeat,
     pub(crate) keep: Keep,
@@ -156,6 +157,7 @@ impl Config {
             user_connections: given.read("user-connections", NonZeroU32::new(100), limit)?,
             first_visit_max: given.read("first-visit", None, limit)?,
             rooms_max: given.read("rooms", 100, within(1..=ROOMS_MAX))?,
+            user_rooms_max: given.read("user-rooms", 1_000, within(1..=ROOMS_MAX))?,
             packet: packet(&given)?,
             heartbeat: Heartbeat {
                 interval: given.read("ping-interval", Duration::from_secs(25), seconds)?,
@@ -411,7 +413,7 @@ mod tests {
         assert_eq!(config.origins, Origins::Listed(Vec::new()));
         assert_eq!(config.requests_per_second, NonZeroU32::new(50));
         assert_eq!(config.packet, Packet { bytes: 1_000_000, content_bytes: 65_536, attachments: 10 });
-        assert_eq!(config.rooms_max, 100);
+        assert_eq!((config.rooms_max, config.user_rooms_max), (100, 1_000));
         assert_eq!(config.keep, Keep { messages_max: None, age_max: None, keys: DAY * 7 });
         assert_eq!(config.log, Log { filter: "info".to_owned(), format: LogFormat::Text });
     }

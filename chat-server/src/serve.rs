@@ -153,6 +153,7 @@ fn limits(config: &Config) -> Limits {
     let mut limits = Limits::default();
     limits.first_visit_entries_max = config.first_visit_max.map(|entries| u64::from(entries.get()));
     limits.rooms_per_reader_max = config.rooms_max;
+    limits.rooms_per_user_max = config.user_rooms_max;
     limits.body_bytes_max = limits.body_bytes_max.max(config.packet.content_bytes);
     limits
 }

@@ -135,6 +135,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Newest messages that are sent to whoever begins at the start of a room; 0: all [default: 0]",
     ),
     one(LIMITS, "rooms", "N", "Rooms a connection may be in [default: 100]"),
+    one(
+        LIMITS,
+        "user-rooms",
+        "N",
+        "Rooms that may be a user's own, over all its connections [default: 1000]",
+    ),
     one(LIMITS, "content-bytes", "BYTES", "The content of a message, attachments included [default: 65536]"),
     one(LIMITS, "packet-bytes", "BYTES", "What a client may send at once [default: 1000000]"),
     one(LIMITS, "attachments", "N", "Binary attachments of a message; 10 at most [default: 10]"),

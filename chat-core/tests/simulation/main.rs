@@ -110,6 +110,10 @@ fn the_simulation_meets_every_kind_of_trouble() {
         "resumed by offset",
         "paged",
         "stayed",
+        "remembered",
+        "forgot",
+        "listed",
+        "marked",
     ] {
         assert!(20 < seen.get(what).copied().unwrap_or_default(), "{what}: {seen:?}");
     }
@@ -173,4 +177,9 @@ mutants! {
     leaves_a_message_out_of_a_page => SkipInHistory
     ends_history_where_the_epoch_changes => EndHistoryAtEpoch
     ignores_where_a_page_is_to_end => IgnoreBefore
+    opens_private_rooms_to_others => OpenPrivateRooms
+    tells_nobody_of_a_private_room => TellNobody
+    trims_facts_before_the_snapshot_is_stored => TrimBeforeSnapshot
+    names_facts_by_what_they_say_alone => ForgetWhatWasLeft
+    confirms_a_read_mark_that_it_does_not_store => MarkReadInMemory
 }

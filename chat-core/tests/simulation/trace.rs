@@ -92,6 +92,22 @@ pub(crate) enum Event {
         asked: usize,
         lines: Vec<Line>,
     },
+    /// A person wants a room to be one of its own. What does not succeed may have happened all the same, and may do so later.
+    RememberAsked { person: String, room: RoomId },
+    /// It is. `asked` is how long the trace was when it was wanted; so below.
+    Remembered { person: String, room: RoomId, asked: usize, handle: u64 },
+    /// A person does not want a room any more.
+    ForgetAsked { person: String, room: RoomId },
+    /// It is not one of its own.
+    Forgot { person: String, room: RoomId, asked: usize },
+    /// The rooms of a person, with their handles.
+    Listed { person: String, asked: usize, rooms: Vec<(RoomId, u64)> },
+    /// All is well, and still a person cannot have a room.
+    Stuck { person: String, room: RoomId },
+    /// How far a person has read a room.
+    MarkedRead { person: String, room: RoomId, asked: usize, reached: u64 },
+    /// A room of two has entries, and these of the two have not been told of it. Taken from the store itself.
+    Untold { room: RoomId },
     /// A reader's connection was cut.
     Cut { reader: usize },
     /// A reader has nothing more to come; `stayed` if its connection is older than the end of the faults.
@@ -137,6 +153,13 @@ impl Trace {
                 Event::Saw { .. } => "saw",
                 Event::ToldLost { .. } => "told lost",
                 Event::Paged { .. } => "paged",
+                Event::RememberAsked { .. } | Event::ForgetAsked { .. } => "asked",
+                Event::Remembered { .. } => "remembered",
+                Event::Forgot { .. } => "forgot",
+                Event::Listed { .. } => "listed",
+                Event::MarkedRead { .. } => "marked",
+                Event::Untold { .. } => "untold",
+                Event::Stuck { .. } => "stuck",
                 Event::Cut { .. } => "cut",
                 Event::Arrived { stayed: true, .. } => "stayed",
                 Event::Arrived { .. } => "arrived",

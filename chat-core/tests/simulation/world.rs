@@ -1,8 +1,9 @@
 //! What happens in a run: nodes over one store, clients that post, read and scroll, and trouble; all of it chosen by the seed.
 //!
-//! Here are the nodes and the record; what the clients do is in `posting.rs` and `reading.rs`, what befalls them in `trouble.rs`.
+//! Here are the nodes and the record; what the clients do is in `posting.rs`, `reading.rs` and `people.rs`, what befalls them in `trouble.rs`.
 
 mod ears;
+mod people;
 mod posting;
 mod reading;
 mod record;
@@ -22,7 +23,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::rule::may;
+use crate::rule::allows;
 use crate::trace::{Event, Trace};
 use ears::Ears;
 use record::Record;
@@ -58,6 +59,8 @@ struct World {
     rolls_back: bool,
     posters: u64,
     readers: usize,
+    /// There are people with rooms of their own, and private ones.
+    has_people: bool,
     is_calm: Arc<AtomicBool>,
     /// The faults are over, and every room that is watched was compared with the log since.
     settled: CancellationToken,
@@ -75,7 +78,7 @@ struct Node {
     down: CancellationToken,
 }
 
-/// Asks who [`may`]; now and then it cannot tell.
+/// Asks what the rule [`allows`], which has no word about private rooms; now and then it cannot tell.
 #[derive(Debug)]
 struct Rule {
     random: Mutex<StdRng>,
@@ -89,7 +92,7 @@ impl Authority for Rule {
         if !self.is_calm.load(Ordering::SeqCst) && self.random.lock().unwrap().random_bool(self.doubtful) {
             return Err(StoreError::unavailable("rule", "it cannot tell now"));
         }
-        Ok(may(who.id.as_str(), room, what))
+        Ok(allows(who.id.as_str(), room, what))
     }
 }
 
@@ -97,7 +100,14 @@ impl World {
     async fn new(seed: u64) -> Arc<Self> {
         let mut random = StdRng::seed_from_u64(seed);
         let rooms = pick(&mut random, &[1, 1, 2, 2, 3, 3, 8]);
-        let rooms: Vec<RoomId> = (0..rooms).map(|n| RoomId::new(&format!("room {n}")).unwrap()).collect();
+        let mut rooms: Vec<RoomId> = (0..rooms).map(|n| RoomId::new(&format!("room {n}")).unwrap()).collect();
+        // By a stream of its own: what else happens in a run is not about it.
+        let mut random_people = StdRng::seed_from_u64(!seed);
+        let has_people = random_people.random_bool(0.4);
+        // One of a poster and a reader, and one of two posters.
+        let private = [["poster 0", "reader 0"], ["poster 1", "poster 0"]];
+        let private = if has_people { &private[..pick(&mut random_people, &[1, 2])] } else { &[] };
+        rooms.extend(private.iter().map(|two| RoomId::direct(&user(two[0]), &user(two[1]))));
         let mut limits = Limits::default();
         limits.tail_entries_max = pick(&mut random, &[1, 3, 256]);
         limits.tail_bytes_max = pick(&mut random, &[1, 700, 1_000_000, 1_000_000]);
@@ -129,6 +139,7 @@ impl World {
             rates,
             rolls_back,
             posters: random.random_range(2..=4),
+            has_people,
             // Rarely so many that they are not woken all at once.
             readers: if random.random_bool(0.01) { 150 } else { random.random_range(2..=5) },
             is_calm: Arc::default(),
@@ -145,6 +156,10 @@ impl World {
     async fn live(self: Arc<Self>) -> Arc<Record> {
         let posters: Vec<_> =
             (0..self.posters).map(|number| tokio::spawn(self.clone().post(number))).collect();
+        let people: Vec<_> = (0..people::DEVICES)
+            .filter(|_| self.has_people)
+            .map(|device| tokio::spawn(self.clone().live_on(device)))
+            .collect();
         let trouble = tokio::spawn(self.clone().make_trouble());
         let readers: Vec<_> =
             (0..self.readers).map(|number| tokio::spawn(self.clone().read(number))).collect();
@@ -152,6 +167,10 @@ impl World {
         for poster in posters {
             poster.await.unwrap();
         }
+        for device in people {
+            device.await.unwrap();
+        }
+        self.look_at_everybody().await;
         if self.limits.sweep_interval < NEVER {
             // The second one begins after the last fault, and has to be acted on.
             sleep(2 * self.limits.sweep_interval + 2 * PATIENCE).await;
@@ -209,6 +228,10 @@ impl World {
     fn random(&self, actor: u64) -> StdRng {
         StdRng::seed_from_u64(self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ actor)
     }
+}
+
+fn user(name: &str) -> UserId {
+    UserId::new(name).unwrap()
 }
 
 fn pick<T: Copy>(random: &mut StdRng, choices: &[T]) -> T {

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use std::vec;
 
 use bytes::Bytes;
@@ -43,6 +44,8 @@ pub(super) struct Conversation {
     reader: Reader,
     places: Mutex<Places>,
     pub(super) spent: Arc<Spent>,
+    /// Rooms that are to become its user's own, and could not yet.
+    unremembered: Mutex<Vec<RoomId>>,
     /// Joins alone.
     pub(super) joins: Spent,
     pub(super) user: Connected,
@@ -75,8 +78,8 @@ impl Conversation {
         base: &[(RoomId, Mark)],
     ) -> Self {
         let places = Mutex::new(Places::new(base));
-        let (joins, due) = (Spent::default(), Mutex::default());
-        Self { identity, protocol, signed_in, chat, reader, places, spent, joins, user, due }
+        let (joins, due, unremembered) = (Spent::default(), Mutex::default(), Mutex::default());
+        Self { identity, protocol, signed_in, chat, reader, places, spent, unremembered, joins, user, due }
     }
 
     /// Joins a room, or moves to another place in it. When it returns, nothing of the old place follows, and nothing of the new one has
@@ -113,9 +116,50 @@ impl Conversation {
         Ok(own)
     }
 
-    /// Joins the private rooms that have become its user's since it looked last. Only what they are and the facts about them say
-    /// which, so it does no harm to look too often.
-    async fn catch_up(self: Arc<Self>) {
+    /// These rooms are to become its user's own: see [`Self::remember`].
+    pub(super) fn remember_later(&self, rooms: Vec<RoomId>) {
+        *self.unremembered() = rooms;
+    }
+
+    /// Makes its user's own what is to be.
+    pub(super) async fn remember(&self) -> Result<(), Problem> {
+        let rooms = self.unremembered().clone();
+        if rooms.is_empty() {
+            return Ok(());
+        }
+        let handles = self.chat.remember_rooms(self.identity.id(), &rooms).await?;
+        rooms.iter().zip(handles).for_each(|(room, handle)| self.name(room, handle));
+        *self.unremembered() = Vec::new();
+        Ok(())
+    }
+
+    fn has_unremembered(&self) -> bool {
+        !self.unremembered().is_empty()
+    }
+
+    fn unremembered(&self) -> MutexGuard<'_, Vec<RoomId>> {
+        self.unremembered.lock().expect("a panic while holding the names of rooms is a bug")
+    }
+
+    /// Joins the private rooms that have become its user's since it looked last, if there `may_be_news`, and stores what is to be remembered.
+    /// Only what they are and the facts about them say which, so it does no harm to look too often.
+    async fn catch_up(self: Arc<Self>, may_be_news: bool) {
+        const PAUSE: Duration = Duration::from_secs(2);
+        if may_be_news {
+            self.join_news().await;
+        }
+        match self.remember().await {
+            // News does not wait until something can be stored.
+            Err(problem) if problem.is_passing() => tokio::time::sleep(PAUSE).await,
+            Err(problem) => {
+                tracing::debug!(code = ?problem.code, "rooms did not become a user's own");
+                *self.unremembered() = Vec::new();
+            }
+            Ok(()) => {}
+        }
+    }
+
+    async fn join_news(&self) {
         let seen = self.places().facts();
         let own = patiently(|| async { Ok(self.chat.own_rooms(self.identity.id()).await?) }).await;
         let Ok(OwnRooms { rooms, at, .. }) = own else { return };
@@ -188,7 +232,7 @@ pub(super) struct Entries {
     conversation: Arc<Conversation>,
     /// To end the connection of a client that is signed out. It keeps nothing alive, since it goes with the socket.
     socket: Socket,
-    /// Private rooms are being joined that have become its user's.
+    /// Private rooms are being joined that have become its user's, or what is to be remembered is stored.
     catching_up: Option<BoxFuture<'static, ()>>,
     /// And there may be more since that began.
     is_behind: bool,
@@ -200,11 +244,11 @@ impl Entries {
     }
 
     fn poll_catch_up(&mut self, cx: &mut Context<'_>) {
-        while self.is_behind || self.catching_up.is_some() {
+        while self.is_behind || self.catching_up.is_some() || self.conversation.has_unremembered() {
             let conversation = &self.conversation;
             let catching_up = self.catching_up.get_or_insert_with(|| {
-                self.is_behind = false;
-                conversation.clone().catch_up().boxed()
+                let may_be_news = std::mem::take(&mut self.is_behind);
+                conversation.clone().catch_up(may_be_news).boxed()
             });
             if catching_up.poll_unpin(cx).is_pending() {
                 return;

@@ -175,8 +175,17 @@ impl Service {
             conversation.rebase(&places, facts);
         }
         names.iter().for_each(|(room, handle)| conversation.name(room, *handle));
-        if let Some(own) = own {
-            self.remember(&conversation, &own, fresh).await?;
+        if let Some(own) = own
+            && conversation.identity.lasts()
+        {
+            fresh.retain(|room| match own.rooms.iter().find(|own| own.room == *room) {
+                Some(own) => {
+                    conversation.name(room, own.handle);
+                    false
+                }
+                None => true,
+            });
+            self.remember(&conversation, fresh).await?;
         }
         let base = Base { author: conversation.identity.id().clone(), mark, protocol, facts, rooms: places };
         let conversation = Arc::new(conversation);
@@ -199,27 +208,14 @@ impl Service {
         }
     }
 
-    /// Makes the rooms that a client has asked for its user's own, if that is the same one on every connection.
-    async fn remember(
-        &self,
-        conversation: &Conversation,
-        own: &OwnRooms,
-        mut rooms: Vec<RoomId>,
-    ) -> Result<(), Problem> {
-        rooms.retain(|room| match own.rooms.iter().find(|own| own.room == *room) {
-            Some(own) => {
-                conversation.name(room, own.handle);
-                false
-            }
-            None => true,
-        });
-        if rooms.is_empty() || !conversation.identity.lasts() {
-            return Ok(());
+    /// Makes the rooms that a client has asked for its user's own. It can read them whether that can be stored now or not.
+    async fn remember(&self, conversation: &Conversation, rooms: Vec<RoomId>) -> Result<(), Problem> {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        conversation.remember_later(rooms);
+        match in_time(PATIENCE, conversation.remember()).await {
+            Err(problem) if problem.is_passing() => Ok(()),
+            outcome => outcome,
         }
-        let who = conversation.identity.id();
-        let handles = patiently(|| async { Ok(self.chat.remember_rooms(who, &rooms).await?) }).await?;
-        rooms.iter().zip(handles).for_each(|(room, handle)| conversation.name(room, handle));
-        Ok(())
     }
 
     /// Whose the token is that the client shows; none for a guest.

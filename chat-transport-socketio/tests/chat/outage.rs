@@ -169,3 +169,23 @@ async fn a_reader_that_was_behind_when_the_store_went_away_catches_up_when_it_is
         assert_eq!(bob.heard().await, (json!(number), number));
     }
 }
+
+#[tokio::test]
+async fn who_only_reads_is_let_in_while_nothing_can_be_stored_and_the_room_is_its_own_later() {
+    let (backends, faults, _) = faulty();
+    let server = Server::over(backends).await;
+    let mut ada = Client::full(&server, json!({"lobby": 0})).await;
+    assert_eq!(ada.ask("post", json!({"room": "lobby", "id": "k", "content": "hi"})).await["ok"], true);
+    faults.inflict(FaultRates { refused: 1.0, ..FaultRates::NONE });
+    let auth = json!({"guest": "0123456789abcdef", "rooms": {"lobby": 0}});
+    let mut bob = Client::connect(&server, auth).await;
+    assert_eq!(bob.expect("message").await["content"], "hi");
+    assert_eq!(bob.ask("rooms", json!({})).await["rooms"], json!([]));
+    faults.heal();
+    let listed = async {
+        while bob.ask("rooms", json!({})).await["rooms"] == json!([]) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(crate::client::PATIENCE, listed).await.expect("it is tried again");
+}

@@ -92,6 +92,11 @@ impl Log {
         self.lines.last_key_value().map_or(0, |(offset, _)| *offset)
     }
 
+    /// The newest that it ever had.
+    pub(super) fn head_ever(&self) -> u64 {
+        self.kept.iter().map(|kept| kept.head).max().unwrap_or_default()
+    }
+
     /// The entry, wherever it is now.
     pub(super) fn ever(&self, id: (u64, u64)) -> Option<&Line> {
         self.lines.get(&id.0).filter(|line| line.id() == id).or_else(|| self.forgotten.get(&id))

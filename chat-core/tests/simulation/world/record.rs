@@ -28,6 +28,8 @@ struct Known {
     redactions: u64,
     /// Whether each entry has a body, from the first one on.
     bodies: Vec<bool>,
+    /// Of a private room with entries: both users have the fact that it is theirs.
+    is_told: bool,
 }
 
 impl Record {
@@ -84,6 +86,12 @@ impl Record {
         let State { trace, known } = &mut *state;
         for room in &self.rooms {
             let (known, bounds) = (known.get_mut(room).unwrap(), self.bounds(room));
+            if room.is_direct() && !known.is_told && bounds.head.offset() != Offset::ZERO {
+                known.is_told = is_told_to_both(&self.store, room);
+                if !known.is_told {
+                    trace.events.push(Event::Untold { room: room.clone() });
+                }
+            }
             if known.bodies.len() as u64 != bounds.head.offset().get() {
                 for line in self.lines(room, (known.bodies.len() as u64).max(bounds.trimmed.offset().get())) {
                     known.bodies.push(line.text.is_some());
@@ -106,6 +114,20 @@ impl Record {
         }
         state
     }
+}
+
+/// Whether the facts about each of the two name the room. Nobody leaves a private room, so once is enough.
+fn is_told_to_both(store: &MemoryStore, room: &RoomId) -> bool {
+    let (_, hashes) = room.as_str().split_once(':').unwrap();
+    hashes.split('.').all(|hash| {
+        let place = RoomId::reserved(&format!("~u:{hash}")).unwrap();
+        let bounds = at_once(store.bounds(std::slice::from_ref(&place)))[0];
+        let limit = PageLimit { entries: NonZeroU32::MAX, bytes: usize::MAX };
+        let Replay::Page { entries, .. } = at_once(store.read(&place, bounds.trimmed.position, limit)) else {
+            return false;
+        };
+        entries.iter().filter_map(|entry| entry.body.as_ref()).any(|body| body.text.contains(room.as_str()))
+    })
 }
 
 /// A memory store never waits and never fails.
