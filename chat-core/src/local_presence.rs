@@ -4,6 +4,7 @@
 //! is online after a restart, so there is nothing to keep. Time is tokio's, so that a paused clock governs leases too.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::error::StoreResult;
-use crate::id::{NodeId, RoomId, UserId};
+use crate::id::{ConnectionId, DisplayName, NodeId, RoomId, UserId};
 use crate::presence::{Changed, Departure, Edge, Member, Presence, Renewed, Roster, Seat};
 
 /// Empty rooms whose version is remembered exactly; see [`LocalPresence`].
@@ -38,20 +39,20 @@ impl LocalPresence {
 
 #[async_trait]
 impl Presence for LocalPresence {
-    async fn enter(&self, seat: &Seat) -> StoreResult<Changed> {
-        Ok(self.state().enter(seat))
+    async fn enter(&self, seat: &Seat, name: &DisplayName) -> StoreResult<Changed> {
+        Ok(self.state().enter(seat, name))
     }
 
     async fn leave(&self, seat: &Seat) -> StoreResult<Changed> {
-        Ok(self.state().leave(seat))
+        Ok(self.state().leave(seat).0)
     }
 
     async fn renew(&self, node: NodeId, lease: Duration) -> StoreResult<Renewed> {
         Ok(self.state().renew(node, lease, Instant::now()))
     }
 
-    async fn roster(&self, room: &RoomId) -> StoreResult<Roster> {
-        Ok(self.state().roster(room))
+    async fn roster(&self, room: &RoomId, after: Option<&UserId>, limit: u32) -> StoreResult<Roster> {
+        Ok(self.state().roster(room, after, limit))
     }
 
     async fn lapsed(&self, limit: u32) -> StoreResult<Vec<NodeId>> {
@@ -79,22 +80,42 @@ struct State {
 #[derive(Debug)]
 struct Room {
     version: u64,
-    users: BTreeMap<UserId, BTreeSet<Seat>>,
+    users: BTreeMap<UserId, Person>,
+}
+
+#[derive(Debug)]
+struct Person {
+    name: DisplayName,
+    /// Ascending. Nearly always one or two, of which a list takes the least memory.
+    devices: Vec<(ConnectionId, NodeId)>,
 }
 
 impl State {
-    fn enter(&mut self, seat: &Seat) -> Changed {
+    fn enter(&mut self, seat: &Seat, name: &DisplayName) -> Changed {
         let fresh = Room { version: self.forgotten_version, users: BTreeMap::new() };
         let room = self.rooms.entry(seat.room.clone()).or_insert(fresh);
-        let seats = room.users.entry(seat.user.clone()).or_default();
-        let edge = seats.is_empty().then_some(Edge::Arrived);
-        seats.insert(seat.clone());
+        let device = (seat.connection.clone(), seat.node);
+        let edge = match room.users.get_mut(&seat.user) {
+            None => {
+                room.users.insert(seat.user.clone(), Person { name: name.clone(), devices: vec![device] });
+                Some(Edge::Arrived)
+            }
+            Some(person) => {
+                if let Err(place) = person.devices.binary_search(&device) {
+                    person.devices.insert(place, device);
+                }
+                let renamed = person.name != *name;
+                person.name.clone_from(name);
+                renamed.then_some(Edge::Renamed)
+            }
+        };
         room.version += u64::from(edge.is_some());
         self.nodes.entry(seat.node).or_default().insert(seat.clone());
         Changed { version: room.version, edge }
     }
 
-    fn leave(&mut self, seat: &Seat) -> Changed {
+    /// With the name of the user, if this was the last seat.
+    fn leave(&mut self, seat: &Seat) -> (Changed, Option<DisplayName>) {
         if let Some(seats) = self.nodes.get_mut(&seat.node) {
             seats.remove(seat);
             if seats.is_empty() {
@@ -102,22 +123,23 @@ impl State {
             }
         }
         let Some(room) = self.rooms.get_mut(&seat.room) else {
-            return Changed { version: self.forgotten_version, edge: None };
+            return (Changed { version: self.forgotten_version, edge: None }, None);
         };
-        let mut edge = None;
-        if let Some(seats) = room.users.get_mut(&seat.user) {
-            seats.remove(seat);
-            if seats.is_empty() {
-                room.users.remove(&seat.user);
+        let mut gone = None;
+        if let Some(person) = room.users.get_mut(&seat.user) {
+            let is_it =
+                |device: &(ConnectionId, NodeId)| device.0 == seat.connection && device.1 == seat.node;
+            person.devices.retain(|device| !is_it(device));
+            if person.devices.is_empty() {
+                gone = room.users.remove(&seat.user).map(|person| person.name);
                 room.version += 1;
-                edge = Some(Edge::Left);
             }
         }
         let version = room.version;
-        if edge.is_some() && room.users.is_empty() {
+        if gone.is_some() && room.users.is_empty() {
             self.remember_empty(seat.room.clone(), version);
         }
-        Changed { version, edge }
+        (Changed { version, edge: gone.as_ref().map(|_| Edge::Left) }, gone)
     }
 
     fn remember_empty(&mut self, room: RoomId, version: u64) {
@@ -141,15 +163,18 @@ impl State {
         if held { Renewed::Held } else { Renewed::Lapsed }
     }
 
-    fn roster(&self, room: &RoomId) -> Roster {
+    fn roster(&self, room: &RoomId, after: Option<&UserId>, limit: u32) -> Roster {
         let Some(room) = self.rooms.get(room) else {
-            return Roster { version: self.forgotten_version, members: Vec::new() };
+            return Roster { version: self.forgotten_version, total: 0, members: Vec::new() };
         };
-        let member = |(user, seats): (&UserId, &BTreeSet<Seat>)| Member {
+        let member = |(user, person): (&UserId, &Person)| Member {
             user: user.clone(),
-            devices: u32::try_from(seats.len()).unwrap_or(u32::MAX),
+            name: person.name.clone(),
+            devices: u32::try_from(person.devices.len()).unwrap_or(u32::MAX),
         };
-        Roster { version: room.version, members: room.users.iter().map(member).collect() }
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let page = room.users.range::<UserId, _>((from, Bound::Unbounded)).take(limit as usize);
+        Roster { version: room.version, total: room.users.len() as u64, members: page.map(member).collect() }
     }
 
     fn lapsed(&self, limit: u32, now: Instant) -> Vec<NodeId> {
@@ -163,8 +188,8 @@ impl State {
         seats
             .into_iter()
             .filter_map(|seat| {
-                let Changed { version, edge } = self.leave(&seat);
-                edge.map(|_| Departure { room: seat.room, user: seat.user, version })
+                let (Changed { version, .. }, name) = self.leave(&seat);
+                name.map(|name| Departure { room: seat.room, user: seat.user, name, version })
             })
             .collect()
     }
@@ -173,7 +198,6 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::ConnectionId;
 
     fn seat(room: &str) -> Seat {
         Seat {
@@ -184,11 +208,15 @@ mod tests {
         }
     }
 
+    fn ada() -> DisplayName {
+        DisplayName::new("Ada").unwrap()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_lease_lapses_by_the_paused_clock() {
         let presence = LocalPresence::default();
         presence.renew(NodeId(1), Duration::from_secs(30)).await.unwrap();
-        presence.enter(&seat("a")).await.unwrap();
+        presence.enter(&seat("a"), &ada()).await.unwrap();
         tokio::time::advance(Duration::from_millis(29_999)).await;
         assert_eq!(presence.lapsed(9).await.unwrap(), []);
         tokio::time::advance(Duration::from_millis(1)).await;
@@ -201,34 +229,34 @@ mod tests {
         let mut state = State::default();
         let first = seat("first");
         for _ in 0..5 {
-            state.enter(&first);
+            state.enter(&first, &ada());
             state.leave(&first);
         }
         for number in 0..2 * EMPTY_ROOMS_MAX {
             let seat = seat(&format!("r{number}"));
-            state.enter(&seat);
+            state.enter(&seat, &ada());
             state.leave(&seat);
         }
         assert!(state.rooms.len() <= EMPTY_ROOMS_MAX);
         assert!(state.emptied.len() <= EMPTY_ROOMS_MAX);
-        assert!(10 <= state.roster(&first.room).version);
-        assert!(10 < state.enter(&first).version);
+        assert!(10 <= state.roster(&first.room, None, 9).version);
+        assert!(10 < state.enter(&first, &ada()).version);
     }
 
     #[test]
     fn a_room_with_somebody_in_it_is_never_forgotten() {
         let mut state = State::default();
         let kept = seat("kept");
-        state.enter(&kept);
+        state.enter(&kept, &ada());
         state.leave(&kept);
-        state.enter(&kept);
+        state.enter(&kept, &ada());
         for number in 0..2 * EMPTY_ROOMS_MAX {
             let seat = seat(&format!("r{number}"));
-            state.enter(&seat);
+            state.enter(&seat, &ada());
             state.leave(&seat);
         }
-        assert_eq!(state.roster(&kept.room).members.len(), 1);
-        assert_eq!(state.roster(&kept.room).version, 3);
+        assert_eq!(state.roster(&kept.room, None, 9).members.len(), 1);
+        assert_eq!(state.roster(&kept.room, None, 9).version, 3);
     }
 
     #[tokio::test(start_paused = true)]

@@ -42,7 +42,7 @@ fn every_future_can_be_spawned(
     limit: PageLimit,
     news: &News,
     who: &SubscriberId,
-    seat: &Seat,
+    (seat, name): (&Seat, &DisplayName),
     interest: &dyn Interest,
 ) {
     let rooms = std::slice::from_ref(room);
@@ -58,10 +58,10 @@ fn every_future_can_be_spawned(
     send(&delivery.listen());
     send(&delivery.advance(Progress::Read, who, room, position));
     send(&delivery.progress(Progress::Read, who, rooms));
-    send(&presence.enter(seat));
+    send(&presence.enter(seat, name));
     send(&presence.leave(seat));
     send(&presence.renew(seat.node, std::time::Duration::from_secs(1)));
-    send(&presence.roster(room));
+    send(&presence.roster(room, Some(&seat.user), 1));
     send(&presence.lapsed(1));
     send(&presence.evict(seat.node));
     send(&interest.watch(room));

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chat_core::{Changed, Departure, NodeId, Presence, Renewed, RoomId, Roster, Seat, StoreResult};
+use chat_core::{
+    Changed, Departure, DisplayName, NodeId, Presence, Renewed, RoomId, Roster, Seat, StoreResult, UserId,
+};
 
 use crate::store::SqliteStore;
 
 #[async_trait]
 impl Presence for SqliteStore {
-    async fn enter(&self, seat: &Seat) -> StoreResult<Changed> {
-        self.seats().enter(seat).await
+    async fn enter(&self, seat: &Seat, name: &DisplayName) -> StoreResult<Changed> {
+        self.seats().enter(seat, name).await
     }
 
     async fn leave(&self, seat: &Seat) -> StoreResult<Changed> {
@@ -21,8 +23,8 @@ impl Presence for SqliteStore {
         self.seats().renew(node, lease).await
     }
 
-    async fn roster(&self, room: &RoomId) -> StoreResult<Roster> {
-        self.seats().roster(room).await
+    async fn roster(&self, room: &RoomId, after: Option<&UserId>, limit: u32) -> StoreResult<Roster> {
+        self.seats().roster(room, after, limit).await
     }
 
     async fn lapsed(&self, limit: u32) -> StoreResult<Vec<NodeId>> {

@@ -171,7 +171,9 @@ macro_rules! conformance {
             versions_grow_by_one_with_every_edge
             edges_are_decided_once_under_concurrency
             every_edge_has_a_version_of_its_own
+            a_change_of_name_is_an_edge
             a_roster_names_each_user_once_in_order
+            a_roster_is_read_in_pages
             rooms_have_their_own_rosters
             a_lease_is_held_by_renewing_it
             nodes_whose_lease_has_lapsed_are_named

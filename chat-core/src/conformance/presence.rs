@@ -15,7 +15,11 @@ const LONG: Duration = Duration::from_secs(3_600);
 const SHORT: Duration = Duration::from_millis(20);
 
 async fn enter(store: &impl Presence, seat: &Seat) -> Changed {
-    store.enter(seat).await.expect("enter")
+    enter_as(store, seat, "Name").await
+}
+
+async fn enter_as(store: &impl Presence, seat: &Seat, shown: &str) -> Changed {
+    store.enter(seat, &name(shown)).await.expect("enter")
 }
 
 async fn leave(store: &impl Presence, seat: &Seat) -> Changed {
@@ -28,8 +32,9 @@ async fn renew(store: &impl Presence, node: u64, lease: Duration) -> Renewed {
 
 /// The version of a room, and each of its users with the number of their devices.
 async fn roster(store: &impl Presence, name: &str) -> (u64, Vec<(String, u32)>) {
-    let roster = store.roster(&room(name)).await.expect("roster");
-    let member = |Member { user, devices }: &Member| (user.as_str().to_owned(), *devices);
+    let roster = store.roster(&room(name), None, 1_000).await.expect("roster");
+    assert_eq!(roster.total, roster.members.len() as u64, "of {name:?}");
+    let member = |Member { user, devices, .. }: &Member| (user.as_str().to_owned(), *devices);
     (roster.version, roster.members.iter().map(member).collect())
 }
 
@@ -159,6 +164,64 @@ pub async fn a_roster_names_each_user_once_in_order(store: impl Presence + Clone
     assert_eq!(roster(&store, "a").await.1, expected);
 }
 
+/// A user has one name in a room, that of the latest call. A call that changes it is an edge of its own, also where it takes no new seat.
+pub async fn a_change_of_name_is_an_edge(store: impl Presence + Clone) {
+    renew(&store, 1, LONG).await;
+    renew(&store, 2, LONG).await;
+    let (phone, laptop) = (seat("a", "ada", "phone", 1), seat("a", "ada", "laptop", 2));
+    let mut version = enter_as(&store, &phone, "Ada").await.version;
+    for (seat, shown, edge) in [
+        (&phone, "Ada", None),
+        (&laptop, "Ada", None),
+        (&phone, "Ada L.", Some(Edge::Renamed)),
+        (&phone, "Ada L.", None),
+        (&laptop, "Ada", Some(Edge::Renamed)),
+        (&laptop, "ada", Some(Edge::Renamed)),
+    ] {
+        version += u64::from(edge.is_some());
+        assert_eq!(enter_as(&store, seat, shown).await, Changed { version, edge }, "{shown} at {seat:?}");
+        let members = store.roster(&seat.room, None, 9).await.expect("roster").members;
+        let told = members.iter().map(|member| member.name.as_str()).collect::<Vec<_>>();
+        assert_eq!(told, [shown], "after {shown} at {seat:?}");
+    }
+    leave(&store, &laptop).await;
+    let members = store.roster(&phone.room, None, 9).await.expect("roster").members;
+    assert_eq!(members, [Member { user: user("ada"), name: name("ada"), devices: 1 }], "the name stays");
+    leave(&store, &phone).await;
+    assert_eq!(enter_as(&store, &phone, "Ada").await.edge, Some(Edge::Arrived), "with a name of a new stay");
+}
+
+/// A page of a roster begins after the user asked for, and has at most as many users as asked for; version and total are those of the whole room.
+pub async fn a_roster_is_read_in_pages(store: impl Presence + Clone) {
+    renew(&store, 1, LONG).await;
+    let mut ids = odd_names();
+    for id in &ids {
+        enter(&store, &seat("a", id, "c", 1)).await;
+    }
+    ids.sort();
+    ids.dedup();
+    let version = roster(&store, "a").await.0;
+    let page = async |after: Option<&str>, limit| {
+        let after = after.map(user);
+        let page = store.roster(&room("a"), after.as_ref(), limit).await.expect("roster");
+        assert_eq!((page.version, page.total), (version, ids.len() as u64), "after {after:?}, {limit}");
+        page.members.into_iter().map(|member| member.user.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    for from in 0..=ids.len() {
+        let after = from.checked_sub(1).map(|last| ids[last].as_str());
+        for limit in [0, 1, 3, 1_000] {
+            let upto = (from + limit).min(ids.len());
+            assert_eq!(page(after, limit as u32).await, ids[from..upto], "after {after:?}, at most {limit}");
+        }
+    }
+    // A user who has left meanwhile is a place in the order, too.
+    let gone = format!("{}!", ids[1]);
+    let rest = ids.iter().filter(|id| **id > gone).cloned().collect::<Vec<_>>();
+    assert_eq!(page(Some(&gone), 1_000).await, rest);
+    let empty = store.roster(&room("b"), Some(&user("ada")), 5).await.expect("roster");
+    assert_eq!((empty.total, empty.members), (0, vec![]));
+}
+
 /// Rooms are apart, whatever their names.
 pub async fn rooms_have_their_own_rosters(store: impl Presence + Clone) {
     renew(&store, 1, LONG).await;
@@ -221,7 +284,7 @@ pub async fn an_eviction_tells_every_departure(store: impl Presence + Clone) {
         ("b", "ada", "6", 1),
         ("c", "ada", "7", 2),
     ] {
-        enter(&store, &seat(room, user, connection, node)).await;
+        enter_as(&store, &seat(room, user, connection, node), &format!("{user} in {room}")).await;
     }
     let (in_a, in_b) = (roster(&store, "a").await.0, roster(&store, "b").await.0);
     let mut departures = store.evict(NodeId(1)).await.expect("evict");
@@ -230,6 +293,8 @@ pub async fn an_eviction_tells_every_departure(store: impl Presence + Clone) {
     departures.sort_by_key(|gone| (gone.room.clone(), gone.user.clone()));
     let told = departures.iter().map(|gone| (gone.room.as_str(), gone.user.as_str())).collect::<Vec<_>>();
     assert_eq!(told, [("a", "ada"), ("a", "cyd"), ("b", "ada")]);
+    let names = departures.iter().map(|gone| gone.name.as_str()).collect::<Vec<_>>();
+    assert_eq!(names, ["ada in a", "cyd in a", "ada in b"]);
     assert_eq!(departures[2].version, in_b + 1);
     assert_eq!(roster(&store, "a").await, (in_a + 2, vec![("bob".to_owned(), 1)]));
     assert_eq!(roster(&store, "b").await, (in_b + 1, vec![]));

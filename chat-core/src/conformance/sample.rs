@@ -28,6 +28,10 @@ pub(super) fn user(id: &str) -> UserId {
     UserId::new(id).expect(VALID)
 }
 
+pub(super) fn name(shown: &str) -> DisplayName {
+    DisplayName::new(shown).expect(VALID)
+}
+
 pub(super) fn key(key: &str) -> MessageKey {
     MessageKey::new(key).expect(VALID)
 }
@@ -37,7 +41,7 @@ pub(super) fn subscriber(id: &str) -> SubscriberId {
 }
 
 pub(super) fn author(id: &str) -> Author {
-    Author { id: user(id), name: DisplayName::new("Name").expect(VALID) }
+    Author { id: user(id), name: name("Name") }
 }
 
 pub(super) fn seat(room_name: &str, user_id: &str, connection: &str, node: u64) -> Seat {

@@ -12,7 +12,7 @@ use crate::backends::Backends;
 use crate::delivery::{Delivery, Interest, Listener, News, Progress};
 use crate::entry::Draft;
 use crate::error::{StoreError, StoreResult};
-use crate::id::{NodeId, RoomId, SubscriberId};
+use crate::id::{DisplayName, NodeId, RoomId, SubscriberId, UserId};
 use crate::log::{Appended, MessageLog, PageLimit, Replay, StoreIdentity};
 use crate::position::{Bounds, Epoch, Position};
 use crate::presence::{Changed, Departure, Presence, Renewed, Roster, Seat};
@@ -173,8 +173,8 @@ impl Interest for FaultyInterest {
 
 #[async_trait]
 impl Presence for Faulty {
-    async fn enter(&self, seat: &Seat) -> StoreResult<Changed> {
-        self.faults.write(self.inner.presence.enter(seat)).await
+    async fn enter(&self, seat: &Seat, name: &DisplayName) -> StoreResult<Changed> {
+        self.faults.write(self.inner.presence.enter(seat, name)).await
     }
 
     async fn leave(&self, seat: &Seat) -> StoreResult<Changed> {
@@ -185,8 +185,8 @@ impl Presence for Faulty {
         self.faults.write(self.inner.presence.renew(node, lease)).await
     }
 
-    async fn roster(&self, room: &RoomId) -> StoreResult<Roster> {
-        self.faults.read(self.inner.presence.roster(room)).await
+    async fn roster(&self, room: &RoomId, after: Option<&UserId>, limit: u32) -> StoreResult<Roster> {
+        self.faults.read(self.inner.presence.roster(room, after, limit)).await
     }
 
     async fn lapsed(&self, limit: u32) -> StoreResult<Vec<NodeId>> {

@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 use crate::delivery::{Delivery, Listener, News, Progress};
 use crate::entry::{Draft, Timestamp};
 use crate::error::StoreResult;
-use crate::id::{NodeId, RoomId, SubscriberId};
+use crate::id::{DisplayName, NodeId, RoomId, SubscriberId, UserId};
 use crate::local_news::LocalNews;
 use crate::local_presence::LocalPresence;
 use crate::log::{Appended, MessageLog, PageLimit, Replay, StoreIdentity};
@@ -190,8 +190,8 @@ impl Delivery for MemoryStore {
 
 #[async_trait]
 impl Presence for MemoryStore {
-    async fn enter(&self, seat: &Seat) -> StoreResult<Changed> {
-        self.presence.enter(seat).await
+    async fn enter(&self, seat: &Seat, name: &DisplayName) -> StoreResult<Changed> {
+        self.presence.enter(seat, name).await
     }
 
     async fn leave(&self, seat: &Seat) -> StoreResult<Changed> {
@@ -202,8 +202,8 @@ impl Presence for MemoryStore {
         self.presence.renew(node, lease).await
     }
 
-    async fn roster(&self, room: &RoomId) -> StoreResult<Roster> {
-        self.presence.roster(room).await
+    async fn roster(&self, room: &RoomId, after: Option<&UserId>, limit: u32) -> StoreResult<Roster> {
+        self.presence.roster(room, after, limit).await
     }
 
     async fn lapsed(&self, limit: u32) -> StoreResult<Vec<NodeId>> {

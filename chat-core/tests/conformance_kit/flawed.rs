@@ -64,6 +64,12 @@ pub(crate) enum Flaw {
     SeatsAreCounted,
     VersionsSkip,
     RosterIsUnordered,
+    FirstNamesStay,
+    RenamesAreSilent,
+    PagesBeginAtTheUser,
+    PagesAreUnlimited,
+    TotalIsOfThePage,
+    DeparturesHaveNoNames,
     LapsedSeatsVanish,
     LeasesLastForever,
     EvictionsAreNotTold,
@@ -383,14 +389,20 @@ impl Delivery for Flawed {
 
 #[async_trait]
 impl Presence for Flawed {
-    async fn enter(&self, seat: &Seat) -> StoreResult<Changed> {
-        let mut seat = seat.clone();
+    async fn enter(&self, seat: &Seat, name: &DisplayName) -> StoreResult<Changed> {
+        let (mut seat, mut name) = (seat.clone(), name.clone());
+        if self.is(Flaw::FirstNamesStay) {
+            let known = self.store.roster(&seat.room, None, u32::MAX).await?.members;
+            let known = known.into_iter().find(|member| member.user == seat.user);
+            name = known.map_or(name, |known| known.name);
+        }
         if self.is(Flaw::SeatsAreCounted) {
             let count = self.count();
             seat.connection = ConnectionId::new(&format!("{}-{count}", seat.connection)).unwrap();
         }
-        let mut changed = self.store.enter(&seat).await?;
+        let mut changed = self.store.enter(&seat, &name).await?;
         match self.flaw {
+            Flaw::RenamesAreSilent if changed.edge == Some(Edge::Renamed) => changed.edge = None,
             Flaw::EveryDeviceArrives => changed.edge = Some(Edge::Arrived),
             Flaw::VersionsSkip => changed.version *= 2,
             _ => {}
@@ -407,8 +419,17 @@ impl Presence for Flawed {
         self.store.renew(node, if self.is(Flaw::LeasesLastForever) { longest } else { lease }).await
     }
 
-    async fn roster(&self, room: &RoomId) -> StoreResult<Roster> {
-        let mut roster = self.store.roster(room).await?;
+    async fn roster(&self, room: &RoomId, after: Option<&UserId>, limit: u32) -> StoreResult<Roster> {
+        let limit = if self.is(Flaw::PagesAreUnlimited) { u32::MAX } else { limit };
+        let mut roster = self.store.roster(room, after, limit).await?;
+        if let (Flaw::PagesBeginAtTheUser, Some(after)) = (self.flaw, after) {
+            let all = self.store.roster(room, None, u32::MAX).await?.members;
+            roster.members = all.into_iter().filter(|member| *after <= member.user).collect();
+            roster.members.truncate(limit as usize);
+        }
+        if self.is(Flaw::TotalIsOfThePage) {
+            roster.total = roster.members.len() as u64;
+        }
         if self.is(Flaw::RosterIsUnordered) {
             roster.members.reverse();
         }
@@ -423,8 +444,12 @@ impl Presence for Flawed {
     }
 
     async fn evict(&self, node: NodeId) -> StoreResult<Vec<Departure>> {
-        let departures = self.store.evict(node).await?;
+        let mut departures = self.store.evict(node).await?;
         match self.flaw {
+            Flaw::DeparturesHaveNoNames => {
+                departures.iter_mut().for_each(|gone| gone.name = DisplayName::new("?").unwrap());
+                Ok(departures)
+            }
             Flaw::EvictionsAreNotTold => Ok(Vec::new()),
             Flaw::EvictionsAreToldAgain => {
                 Ok(self.notes().departures.entry(node).or_insert(departures).clone())

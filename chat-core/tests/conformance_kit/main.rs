@@ -103,6 +103,12 @@ flaws! {
     VersionsSkip: presence::versions_grow_by_one_with_every_edge, "left == right";
     VersionsSkip: presence::every_edge_has_a_version_of_its_own, "left == right";
     RosterIsUnordered: presence::a_roster_names_each_user_once_in_order, "left == right";
+    FirstNamesStay: presence::a_change_of_name_is_an_edge, "left == right";
+    RenamesAreSilent: presence::a_change_of_name_is_an_edge, "Ada L.";
+    PagesBeginAtTheUser: presence::a_roster_is_read_in_pages, "left == right";
+    PagesAreUnlimited: presence::a_roster_is_read_in_pages, "at most 0";
+    TotalIsOfThePage: presence::a_roster_is_read_in_pages, "left == right";
+    DeparturesHaveNoNames: presence::an_eviction_tells_every_departure, "ada in a";
     LapsedSeatsVanish: presence::lapsed_seats_count_until_they_are_evicted, "left == right";
     LeasesLastForever: presence::nodes_whose_lease_has_lapsed_are_named, "never lapsed";
     EvictionsAreNotTold: presence::an_eviction_tells_every_departure, "left == right";
