@@ -69,7 +69,7 @@
 //! | to learn how | read |
 //! |---|---|
 //! | a post becomes an entry, and is announced | `chat.rs`, `post.rs` |
-//! | readers are pulled, take turns and wait | `reader.rs`, `seats.rs`, `cursor.rs`, `wake.rs` |
+//! | readers are pulled, take turns and wait | `reader.rs`, `turns.rs`, `cursor.rs`, `wake.rs` |
 //! | a reader asks the log for what the tail no longer has | `errand.rs`, `page.rs` |
 //! | the newest entries are shared, and holes never seen | `tail.rs`, `room.rs`, `waves.rs` |
 //! | rooms are opened and closed | `rooms.rs`, `registry.rs` |
@@ -113,12 +113,12 @@ mod reader;
 mod registry;
 mod room;
 mod rooms;
-mod seats;
 mod standing;
 mod suspicion;
 mod sweep;
 mod tail;
 mod task;
+mod turns;
 mod wake;
 mod waves;
 

@@ -1,6 +1,6 @@
 //! [`Reader`]: one connection's cursors over the rooms it is in.
 //!
-//! A reader is pulled, never pushed to: it holds a place per room and no queue. `cursor.rs` decides what comes next, `seats.rs` carries the
+//! A reader is pulled, never pushed to: it holds a place per room and no queue. `cursor.rs` decides what comes next, `turns.rs` carries the
 //! decisions out and lets rooms take turns.
 
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::mutants::{Mutant, mutated};
 use crate::place::{self, Since};
 use crate::position::{Bookmark, Bounds};
 use crate::published::Published;
-use crate::seats::Seats;
+use crate::turns::Turns;
 use crate::wake::WakeSet;
 
 /// What a reader does next.
@@ -67,14 +67,14 @@ pub struct Reader {
     chat: Chat,
     who: UserId,
     wake: Arc<WakeSet>,
-    seats: Mutex<Seats>,
+    turns: Mutex<Turns>,
 }
 
 impl Reader {
     pub(crate) fn new(chat: Chat, who: UserId) -> Self {
         let wake = Arc::new(WakeSet::new(chat.limits().rooms_per_reader_max));
-        let seats = Mutex::new(Seats::new(wake.clone()));
-        Self { chat, who, wake, seats }
+        let turns = Mutex::new(Turns::new(wake.clone()));
+        Self { chat, who, wake, turns }
     }
 
     /// Joins a room, or moves to another place in a room that it is in.
@@ -97,9 +97,9 @@ impl Reader {
         let hold = rooms.open(room).await?;
         let place = place::find(rooms, &hold.room, since).await?;
         // From here on nothing waits, so that the answer to a request goes out before the first entry.
-        let mut seats = self.lock();
-        self.check_space(&seats, room)?;
-        seats.take(hold, &place);
+        let mut turns = self.lock();
+        self.check_space(&turns, room)?;
+        turns.take(hold, &place);
         Ok(Joined { start: place.at, bounds: place.bounds, lost: place.lost })
     }
 
@@ -131,24 +131,24 @@ impl Reader {
 
     /// As [`Reader::next`], for a connection that is a state machine of its own. The last waker is the one that is woken.
     pub fn poll_next(&self, cx: &mut Context<'_>, budget: Budget) -> Poll<Step> {
-        let mut seats = self.lock();
+        let mut turns = self.lock();
         // Order matters: waker, marks, tails. A post after the marks were taken finds the waker and marks again.
         self.wake.register(cx.waker());
-        self.wake.take(|slot| seats.make_ready(slot));
-        seats.poll_step(self.chat.rooms(), cx, budget)
+        self.wake.take(|slot| turns.make_ready(slot));
+        turns.poll_step(self.chat.rooms(), cx, budget)
     }
 
-    fn check_space(&self, seats: &Seats, room: &RoomId) -> Result<(), ChatError> {
+    fn check_space(&self, turns: &Turns, room: &RoomId) -> Result<(), ChatError> {
         let max = self.chat.limits().rooms_per_reader_max;
-        if seats.len() < max || seats.is_in(room) {
+        if turns.len() < max || turns.is_in(room) {
             return Ok(());
         }
         Err(ChatError::TooManyRooms { max })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Seats> {
+    fn lock(&self) -> MutexGuard<'_, Turns> {
         // What is left by a panic in the middle of a step is at worst a step that is not taken.
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

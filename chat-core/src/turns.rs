@@ -1,4 +1,4 @@
-//! One reader's seats in its rooms: which of them may have something, whose turn it is, and one question to the log at a time.
+//! One reader's stays in its rooms: which of them may have something, whose turn it is, and one question to the log at a time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -21,9 +21,9 @@ use crate::reader::{Run, Step};
 use crate::rooms::{Hold, Rooms};
 use crate::wake::{Slot, WakeSet};
 
-pub(crate) struct Seats {
+pub(crate) struct Turns {
     wake: Arc<WakeSet>,
-    seats: Vec<Option<Seat>>,
+    stays: Vec<Option<Stay>>,
     by_room: BTreeMap<RoomId, Slot>,
     /// Rooms that may have something, each at most once.
     ready: VecDeque<Slot>,
@@ -34,12 +34,12 @@ pub(crate) struct Seats {
     joins: u64,
 }
 
-struct Seat {
+struct Stay {
     hold: Hold,
     cursor: Cursor,
     ticket: u64,
     is_ready: bool,
-    /// Tells a seat from an earlier one in the same slot.
+    /// Tells a stay from an earlier one in the same slot.
     join: u64,
     /// A page did not continue the place: one of the two is not what the log has.
     is_doubtful: bool,
@@ -56,11 +56,11 @@ struct Errand {
     found: BoxFuture<'static, Found>,
 }
 
-impl Seats {
+impl Turns {
     pub(crate) fn new(wake: Arc<WakeSet>) -> Self {
         Self {
             wake,
-            seats: Vec::new(),
+            stays: Vec::new(),
             by_room: BTreeMap::new(),
             ready: VecDeque::new(),
             behind: VecDeque::new(),
@@ -78,11 +78,11 @@ impl Seats {
     }
 
     pub(crate) fn places(&self) -> Vec<(RoomId, Bookmark)> {
-        let place = |(room, slot): (&RoomId, &Slot)| Some((room.clone(), self.seat(*slot)?.cursor.at()));
+        let place = |(room, slot): (&RoomId, &Slot)| Some((room.clone(), self.stay(*slot)?.cursor.at()));
         self.by_room.iter().filter_map(place).collect()
     }
 
-    /// Takes a seat in a room, in place of the one that the reader may have there.
+    /// Begins a stay in a room, in place of the one that the reader may have there.
     pub(crate) fn take(&mut self, hold: Hold, place: &Place) {
         let room = hold.room.id.clone();
         self.leave(&room);
@@ -93,7 +93,7 @@ impl Seats {
         }
         self.joins += 1;
         let ticket = hold.room.wait(self.wake.clone(), slot);
-        self.seats[slot.0 as usize] = Some(Seat {
+        self.stays[slot.0 as usize] = Some(Stay {
             hold,
             cursor,
             ticket,
@@ -109,7 +109,7 @@ impl Seats {
 
     pub(crate) fn leave(&mut self, room: &RoomId) -> bool {
         let Some(slot) = self.by_room.remove(room) else { return false };
-        self.seats[slot.0 as usize] = None;
+        self.stays[slot.0 as usize] = None;
         self.ready.retain(|other| *other != slot);
         self.behind.retain(|other| *other != slot);
         if self.errand.take_if(|errand| errand.slot == slot).is_some() {
@@ -122,8 +122,8 @@ impl Seats {
 
     /// Something may have changed for the room at `slot`.
     pub(crate) fn make_ready(&mut self, slot: Slot) {
-        let Some(seat) = self.seat_mut(slot) else { return };
-        if !std::mem::replace(&mut seat.is_ready, true) {
+        let Some(stay) = self.stay_mut(slot) else { return };
+        if !std::mem::replace(&mut stay.is_ready, true) {
             self.ready.push_back(slot);
         }
     }
@@ -141,14 +141,14 @@ impl Seats {
             }
             let Some(slot) = self.ready.pop_front() else { return Poll::Pending };
             let away = self.errand.as_ref().map(|errand| errand.slot);
-            let Some(seat) = self.seat_mut(slot) else { continue };
-            seat.is_ready = false;
+            let Some(stay) = self.stay_mut(slot) else { continue };
+            stay.is_ready = false;
             if away == Some(slot) {
                 // The answer will be about the place as it is: it must not move meanwhile.
                 continue;
             }
-            let decision = match seat.hold.room.lock().tail.as_ref() {
-                Some(tail) => seat.cursor.decide(tail, budget),
+            let decision = match stay.hold.room.lock().tail.as_ref() {
+                Some(tail) => stay.cursor.decide(tail, budget),
                 None => Decision::Wait,
             };
             match decision {
@@ -156,9 +156,9 @@ impl Seats {
                 Decision::Tell(bounds) => return Poll::Ready(self.tell(slot, bounds)),
                 Decision::Wait => {}
                 // It is marked when its rest is over.
-                Decision::Read | Decision::Check if seat.rests() => {}
+                Decision::Read | Decision::Check if stay.rests() => {}
                 Decision::Read | Decision::Check if away.is_some() => self.behind.push_back(slot),
-                Decision::Read if !seat.is_doubtful => self.send(rooms, slot, Look::ForMore),
+                Decision::Read if !stay.is_doubtful => self.send(rooms, slot, Look::ForMore),
                 Decision::Read | Decision::Check => self.send(rooms, slot, Look::AtPlace),
             }
         }
@@ -166,11 +166,11 @@ impl Seats {
 
     /// Asks the log, beginning now.
     fn send(&mut self, rooms: &Arc<Rooms>, slot: Slot, what: Look) {
-        let Some(seat) = self.seat_mut(slot) else { return };
-        seat.is_doubtful = false;
-        let copies_dropped = seat.hold.room.lock().copies_dropped();
-        let found = look(rooms.clone(), seat.hold.room.clone(), seat.cursor.at(), what).boxed();
-        self.errand = Some(Errand { slot, join: seat.join, copies_dropped, found });
+        let Some(stay) = self.stay_mut(slot) else { return };
+        stay.is_doubtful = false;
+        let copies_dropped = stay.hold.room.lock().copies_dropped();
+        let found = look(rooms.clone(), stay.hold.room.clone(), stay.cursor.at(), what).boxed();
+        self.errand = Some(Errand { slot, join: stay.join, copies_dropped, found });
     }
 
     /// Goes on with the question under way; the answer may be a step.
@@ -181,35 +181,35 @@ impl Seats {
             self.make_ready(waiting);
         }
         let wake = self.wake.clone();
-        let seat = self.seat_mut(slot).filter(|seat| seat.join == join)?;
+        let stay = self.stay_mut(slot).filter(|stay| stay.join == join)?;
         match found {
             // Whoever was not polled for long would hand out what is gone.
             Found::Page(_)
-                if seat.hold.room.lock().copies_dropped() != copies_dropped
+                if stay.hold.room.lock().copies_dropped() != copies_dropped
                     && !mutated(Mutant::HandOutOldPages) => {}
-            Found::Page(page) => match seat.cursor.take(&page, budget) {
+            Found::Page(page) => match stay.cursor.take(&page, budget) {
                 Decision::Deliver(entries) => return Some(self.deliver(slot, entries)),
                 Decision::Tell(bounds) => return Some(self.tell(slot, bounds)),
                 Decision::Check => {
-                    rooms.pages.disown(&seat.hold.room.id, &page);
-                    seat.is_doubtful = true;
+                    rooms.pages.disown(&stay.hold.room.id, &page);
+                    stay.is_doubtful = true;
                 }
                 Decision::Wait | Decision::Read => {}
             },
-            Found::Same(at) => seat.cursor.confirm(at),
-            Found::Lost(place) => seat.cursor.lose(place.bounds, place.at),
+            Found::Same(at) => stay.cursor.confirm(at),
+            Found::Lost(place) => stay.cursor.lose(place.bounds, place.at),
             Found::Failed => {}
         }
         // Whatever is wrong with the log or with copies of it, it is not asked in a tight loop.
-        seat.rest(slot, wake);
+        stay.rest(slot, wake);
         self.make_ready(slot);
         None
     }
 
     fn deliver(&mut self, slot: Slot, entries: Vec<Arc<Published>>) -> Step {
-        if let Some(seat) = self.seat_mut(slot) {
-            seat.backoff = Backoff::default();
-            seat.rests_until = None;
+        if let Some(stay) = self.stay_mut(slot) {
+            stay.backoff = Backoff::default();
+            stay.rests_until = None;
         }
         let room = self.room_at(slot);
         // There may be more: the room queues up behind the others.
@@ -219,33 +219,33 @@ impl Seats {
 
     fn tell(&mut self, slot: Slot, bounds: Bounds) -> Step {
         let room = self.room_at(slot);
-        let start = self.seat(slot).map_or(bounds.trimmed, |seat| seat.cursor.at());
+        let start = self.stay(slot).map_or(bounds.trimmed, |stay| stay.cursor.at());
         self.make_ready(slot);
         Step::Lost { room, bounds, start }
     }
 
     fn room_at(&self, slot: Slot) -> RoomId {
-        self.seat(slot).expect("a decision is made for a seat").hold.room.id.clone()
+        self.stay(slot).expect("a decision is made for a stay").hold.room.id.clone()
     }
 
-    fn seat(&self, slot: Slot) -> Option<&Seat> {
-        self.seats.get(slot.0 as usize)?.as_ref()
+    fn stay(&self, slot: Slot) -> Option<&Stay> {
+        self.stays.get(slot.0 as usize)?.as_ref()
     }
 
-    fn seat_mut(&mut self, slot: Slot) -> Option<&mut Seat> {
-        self.seats.get_mut(slot.0 as usize)?.as_mut()
+    fn stay_mut(&mut self, slot: Slot) -> Option<&mut Stay> {
+        self.stays.get_mut(slot.0 as usize)?.as_mut()
     }
 
     fn free_slot(&mut self) -> Slot {
-        let free = self.seats.iter().position(Option::is_none).unwrap_or_else(|| {
-            self.seats.push(None);
-            self.seats.len() - 1
+        let free = self.stays.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.stays.push(None);
+            self.stays.len() - 1
         });
         Slot(u32::try_from(free).expect("the number of rooms per reader is limited"))
     }
 }
 
-impl Seat {
+impl Stay {
     fn rests(&self) -> bool {
         self.rests_until.is_some_and(|until| Instant::now() < until)
     }
@@ -260,7 +260,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Stay {
     fn drop(&mut self) {
         self.hold.room.stop_waiting(self.ticket);
     }
