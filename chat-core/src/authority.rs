@@ -19,9 +19,11 @@ pub enum Action {
     Post,
     /// Read pages of history.
     History,
+    /// Learn who is in the room, who types and who has read how far. Whoever may not, joins without being told.
+    SeeMembers,
 }
 
-/// Decides who may do what. Asked on every join, resume, post and history page, before anything else happens.
+/// Decides who may do what. Asked on every join, resume, post and history page, and before anybody learns of others, before anything else happens.
 #[async_trait]
 pub trait Authority: Debug + Send + Sync + 'static {
     /// Whether `who` may do `action` in `room`.

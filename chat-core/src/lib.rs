@@ -77,15 +77,20 @@
 //! | a room is brought up to what the log has | `heal.rs` |
 //! | a client's position is checked | `place.rs`, `standing.rs`, `position.rs` |
 //! | history is paged backwards | `history.rs` |
+//! | people in a room are told of each other | `notices.rs`, `crowd.rs`, `board.rs` |
+//! | the store is told who is there | `attendance.rs`, `roll_call.rs` |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod asking;
+mod attendance;
 mod authority;
 mod backends;
 mod backoff;
+mod board;
 mod chat;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod crowd;
 mod cursor;
 mod delivery;
 mod entry;
@@ -103,6 +108,8 @@ mod log;
 mod memory;
 #[doc(hidden)]
 pub mod mutants;
+mod notice;
+mod notices;
 mod page;
 mod place;
 mod position;
@@ -111,6 +118,7 @@ mod presence;
 mod published;
 mod reader;
 mod registry;
+mod roll_call;
 mod room;
 mod rooms;
 mod standing;
@@ -122,6 +130,7 @@ mod turns;
 mod wake;
 mod waves;
 
+pub use attendance::Attendee;
 pub use authority::{Action, Authority, Everyone};
 pub use backends::Backends;
 pub use chat::{Chat, ChatBuilder, ChatError, Receipt};
@@ -136,6 +145,7 @@ pub use local_news::{LISTENER_BYTES_MAX, LISTENER_NEWS_MAX, LocalNews};
 pub use local_presence::{EMPTY_ROOMS_MAX, LocalPresence};
 pub use log::{Appended, MessageLog, PageLimit, Replay, StoreIdentity};
 pub use memory::MemoryStore;
+pub use notice::{Notice, Told, Typing};
 pub use place::Since;
 pub use position::{Bookmark, Bounds, Epoch, Fingerprint, InvalidBookmark, Offset, Position};
 pub use presence::{Changed, Departure, Edge, Member, Presence, Renewed, Roster, Seat};

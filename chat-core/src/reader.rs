@@ -10,13 +10,14 @@ use std::task::{Context, Poll};
 
 use crate::authority::Action;
 use crate::chat::{Chat, ChatError};
-use crate::id::{RoomId, UserId};
+use crate::id::{DisplayName, RoomId, UserId};
 use crate::limits::Budget;
 use crate::mutants::{Mutant, mutated};
+use crate::notice::{Notice, Told, Typing};
 use crate::place::{self, Since};
 use crate::position::{Bookmark, Bounds};
 use crate::published::Published;
-use crate::turns::Turns;
+use crate::turns::{Attending, Turns};
 use crate::wake::WakeSet;
 
 /// What a reader does next.
@@ -33,6 +34,13 @@ pub enum Step {
         bounds: Bounds,
         /// Where the reader stands now.
         start: Bookmark,
+    },
+    /// What is new of the people in a room, in order; never empty. For readers that are [told](Chat::reader_as).
+    Notices {
+        /// Which room.
+        room: RoomId,
+        /// The notices.
+        notices: Vec<Arc<Published<Told>>>,
     },
 }
 
@@ -56,7 +64,7 @@ pub struct Joined {
     pub lost: bool,
 }
 
-/// One connection's cursors. Made by [`Chat::reader`]; dropping it leaves every room.
+/// One connection's cursors. Made by [`Chat::reader`] or [`Chat::reader_as`]; dropping it leaves every room.
 ///
 /// All methods take `&self`, so that requests and the writer of a connection can share it; there is one task that polls at a time.
 ///
@@ -71,9 +79,9 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(chat: Chat, who: UserId) -> Self {
+    pub(crate) fn new(chat: Chat, who: UserId, attending: Option<Attending>) -> Self {
         let wake = Arc::new(WakeSet::new(chat.limits().rooms_per_reader_max));
-        let turns = Mutex::new(Turns::new(wake.clone()));
+        let turns = Mutex::new(Turns::new(wake.clone(), attending.map(Box::new)));
         Self { chat, who, wake, turns }
     }
 
@@ -92,6 +100,7 @@ impl Reader {
         if !mutated(Mutant::SkipAuthority) {
             self.chat.authorise(&self.who, room, action).await?;
         }
+        let is_told = self.is_told() && self.may_see_members(room).await?;
         self.check_space(&self.lock(), room)?;
         let rooms = self.chat.rooms();
         let hold = rooms.open(room).await?;
@@ -99,7 +108,7 @@ impl Reader {
         // From here on nothing waits, so that the answer to a request goes out before the first entry.
         let mut turns = self.lock();
         self.check_space(&turns, room)?;
-        turns.take(hold, &place);
+        turns.take(hold, &place, is_told);
         Ok(Joined { start: place.at, bounds: place.bounds, lost: place.lost })
     }
 
@@ -109,6 +118,30 @@ impl Reader {
             return self.is_in(room);
         }
         self.lock().leave(room)
+    }
+
+    /// Tells the others in a room that the reader's user types, or has stopped. Best effort: it expires by itself, so it is to be said again
+    /// every few seconds, and what is said again is not told again.
+    ///
+    /// # Errors
+    /// [`ChatError::NotInRoom`], also for a reader that is [nobody](Chat::reader); [`ChatError::Forbidden`] if the user may not post there.
+    pub async fn typing(&self, room: &RoomId, typing: Typing) -> Result<(), ChatError> {
+        // Asked first: nothing waits between the look at where the reader is and what is told.
+        if typing == Typing::Started && self.is_in(room) {
+            self.chat.authorise(&self.who, room, Action::Post).await?;
+        }
+        let turns = self.lock();
+        let attending = turns.attending.as_deref().filter(|_| turns.is_in(room));
+        let Some(Attending { attendee, board, .. }) = attending else { return Err(ChatError::NotInRoom) };
+        let (who, board) = (attendee.who.clone(), board.clone());
+        drop(turns);
+        board.tell(room, Notice::Typing { who, typing });
+        Ok(())
+    }
+
+    /// Shows the reader's user by another name from now on, in all its rooms.
+    pub fn rename(&self, name: &DisplayName) {
+        self.lock().rename(name);
     }
 
     /// Whether the reader is in `room`.
@@ -136,6 +169,19 @@ impl Reader {
         self.wake.register(cx.waker());
         self.wake.take(|slot| turns.make_ready(slot));
         turns.poll_step(self.chat.rooms(), cx, budget)
+    }
+
+    fn is_told(&self) -> bool {
+        let is_told = |attending: &Attending| attending.attendee.is_told;
+        self.lock().attending.as_deref().is_some_and(is_told)
+    }
+
+    async fn may_see_members(&self, room: &RoomId) -> Result<bool, ChatError> {
+        match self.chat.authorise(&self.who, room, Action::SeeMembers).await {
+            Ok(()) => Ok(true),
+            Err(ChatError::Forbidden) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn check_space(&self, turns: &Turns, room: &RoomId) -> Result<(), ChatError> {
