@@ -5,7 +5,9 @@ use std::task::{Context, Poll};
 use std::vec;
 
 use bytes::Bytes;
-use chat_core::{Bookmark, Budget, Format, Joined, Published, Reader, RoomId, Run, Since, Step};
+use chat_core::{
+    Bookmark, Budget, DisplayName, Format, Joined, Published, Reader, RoomId, Run, Since, Step, Told, Typing,
+};
 
 use super::identity::Identity;
 use super::places::{Mark, Places};
@@ -39,8 +41,15 @@ pub(super) struct Conversation {
 #[derive(Debug)]
 struct Due {
     room: RoomId,
-    lost: Option<(Frame, Bookmark)>,
-    entries: vec::IntoIter<Arc<Published>>,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Lost(Frame, Bookmark),
+    Entries(vec::IntoIter<Arc<Published>>),
+    /// They are no entries: no place moves by them.
+    Notices(vec::IntoIter<Arc<Published<Told>>>),
 }
 
 impl Conversation {
@@ -83,6 +92,18 @@ impl Conversation {
         self.reader.is_in(room)
     }
 
+    /// Tells the others in a room that the client types, or has stopped.
+    pub(super) async fn typing(&self, room: &RoomId, typing: Typing) -> Result<(), Problem> {
+        Ok(self.reader.typing(room, typing).await?)
+    }
+
+    /// Shows the client by another name from now on, in its rooms and on what it posts.
+    pub(super) fn rename(&self, name: DisplayName) -> Result<(), Problem> {
+        self.identity.rename(name.clone())?;
+        self.reader.rename(&name);
+        Ok(())
+    }
+
     fn forget(&self, room: &RoomId) {
         self.due().take_if(|due| due.room == *room);
     }
@@ -101,7 +122,7 @@ pub(super) fn place(joined: &Joined) -> Mark {
     if joined.lost { Mark::untold(joined.start) } else { Mark::at(joined.start) }
 }
 
-/// The entries of all rooms of one connection, for as long as it lasts.
+/// The entries and notices of all rooms of one connection, for as long as it lasts.
 #[derive(Debug)]
 pub(super) struct Entries(pub(super) Arc<Conversation>);
 
@@ -136,11 +157,12 @@ impl Source for Entries {
 impl Due {
     fn from(step: Step) -> Option<Self> {
         Some(match step {
-            Step::Run(Run { room, entries }) => Self { room, lost: None, entries: entries.into_iter() },
+            Step::Run(Run { room, entries }) => Self { room, what: What::Entries(entries.into_iter()) },
             Step::Lost { room, bounds, start } => {
-                let lost = Some((wire::history_lost(&room, &bounds, start), start));
-                Self { room, lost, entries: Vec::new().into_iter() }
+                let what = What::Lost(wire::history_lost(&room, &bounds, start), start);
+                Self { room, what }
             }
+            Step::Notices { room, notices } => Self { room, what: What::Notices(notices.into_iter()) },
             // Nothing that these protocols have a word for.
             _ => return None,
         })
@@ -148,40 +170,57 @@ impl Due {
 
     /// Offers one after another, until all are taken or there is no more room.
     fn offer_to(&mut self, outlet: &mut Outlet<'_, '_>, protocol: Protocol, places: &mut Places) -> Offer {
-        let mut offer = |frame: &Frame, at: Bookmark| {
+        let mut offer = |frame: &Frame, at: Option<Bookmark>| {
             outlet.offer(frame, |place| {
-                places.advance(&self.room, Mark::at(at));
+                if let Some(at) = at {
+                    places.advance(&self.room, Mark::at(at));
+                }
                 places.write(place);
             })
         };
-        if let Some((lost, start)) = &self.lost {
-            if offer(lost, *start) == Offer::Full {
-                return Offer::Full;
+        match &mut self.what {
+            What::Lost(lost, start) => return offer(lost, Some(*start)),
+            // An entry that this protocol has no word for is not passed over in the tokens either, but by the next one.
+            What::Entries(entries) => {
+                while let Some(entry) = entries.as_slice().first() {
+                    if let Some(frame) = frame(protocol, &self.room, entry)
+                        && offer(&frame, Some(entry.bookmark())) == Offer::Full
+                    {
+                        return Offer::Full;
+                    }
+                    entries.next();
+                }
             }
-            self.lost = None;
-        }
-        // An entry that this protocol has no word for is not passed over in the tokens either, but by the next one.
-        while let Some(entry) = self.entries.as_slice().first() {
-            if let Some(frame) = frame(protocol, &self.room, entry)
-                && offer(&frame, entry.bookmark()) == Offer::Full
-            {
-                return Offer::Full;
+            What::Notices(notices) => {
+                while let Some(notice) = notices.as_slice().first() {
+                    if let Some(frame) = notice_frame(&self.room, notice)
+                        && offer(&frame, None) == Offer::Full
+                    {
+                        return Offer::Full;
+                    }
+                    notices.next();
+                }
             }
-            self.entries.next();
         }
         Offer::Taken
     }
 }
 
+const TUTORIAL: Format = Format::new(0);
+const FULL: Format = Format::new(1);
+
 /// An entry as a protocol tells it, encoded once for all its readers; `None` where it says nothing of such an entry.
 fn frame(protocol: Protocol, room: &RoomId, entry: &Published) -> Option<Frame> {
-    const TUTORIAL: Format = Format::new(0);
-    const FULL: Format = Format::new(1);
     let bytes = match protocol {
         Protocol::Tutorial => entry.encoded(TUTORIAL, |entry| cached(wire::tutorial_event(entry))),
         Protocol::Full => entry.encoded(FULL, |entry| cached(wire::full_event(room, entry))),
     };
     Frame::from_bytes(bytes)
+}
+
+/// A notice as the full protocol tells it, encoded once for all its readers. In the tutorial's nobody is told any.
+fn notice_frame(room: &RoomId, notice: &Published<Told>) -> Option<Frame> {
+    Frame::from_bytes(notice.encoded(FULL, |told| cached(wire::told(room, told))))
 }
 
 /// No frame is empty, so emptiness stands for none.

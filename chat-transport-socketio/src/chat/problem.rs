@@ -92,6 +92,8 @@ impl From<ChatError> for Problem {
             ChatError::Conflict { .. } => Code::Conflict,
             ChatError::TooLarge { .. } => Code::TooLarge,
             ChatError::TooManyRooms { .. } => Code::BadRequest,
+            ChatError::NotInRoom => Code::NotJoined,
+            ChatError::NoPresence => Code::Unsupported,
             ChatError::Store(error) => return error.clone().into(),
             _ => return Self::new(Code::Unavailable, "the server cannot do this now"),
         };
@@ -124,6 +126,8 @@ mod tests {
             (ChatError::Conflict { bookmark }, Code::Conflict, false),
             (ChatError::TooLarge { max: 1 }, Code::TooLarge, false),
             (ChatError::TooManyRooms { max: 1 }, Code::BadRequest, false),
+            (ChatError::NotInRoom, Code::NotJoined, false),
+            (ChatError::NoPresence, Code::Unsupported, false),
             (StoreError::unavailable("s", "x").into(), Code::Unavailable, true),
             (StoreError::indeterminate("s", "x").into(), Code::Unavailable, true),
             (StoreError::corrupt("s", "x").into(), Code::Unavailable, true),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::{Chat, Joined, RoomId, Since};
+use chat_core::{Attendee, Chat, ConnectionId, Joined, RoomId, Since};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -76,7 +76,14 @@ impl Service {
         if max < rooms.len() {
             return Err(chat_core::ChatError::TooManyRooms { max }.into());
         }
-        let reader = self.chat.reader(identity.id().clone());
+        let connection =
+            ConnectionId::new(&socket.id().to_string()).expect("an id of a socket is plain text");
+        let attendee = Attendee::new(identity.author(), connection);
+        let reader = self.chat.reader_as(match protocol {
+            Protocol::Full => attendee,
+            // It has no words for what others do, but they see that it is there.
+            Protocol::Tutorial => attendee.without_notices(),
+        });
         // Only who gets its session back also keeps its `pid`, and with it the base.
         let known = known.filter(|_| socket.recovered());
         let kept = known.as_ref().map_or(&[][..], |base| &base.rooms);

@@ -9,6 +9,7 @@ mod full;
 mod history;
 mod load;
 mod outage;
+mod people;
 mod server;
 mod store;
 mod tutorial;
