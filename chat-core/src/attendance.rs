@@ -252,8 +252,8 @@ impl Attendee {
     }
 }
 
-/// How long a seat outlives its connection.
-pub(crate) fn grace_from(now: Instant, grace: Duration) -> Instant {
+/// When a grace or a lease that begins `now` is over.
+pub(crate) fn ends_at(now: Instant, grace: Duration) -> Instant {
     // As good as never, where the sum has no meaning.
     now.checked_add(grace).unwrap_or(now + Duration::from_secs(31_536_000))
 }

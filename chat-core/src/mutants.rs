@@ -72,18 +72,16 @@ pub enum Mutant {
     EndHistoryAtEpoch,
     /// A page of history goes on to the end of the room.
     IgnoreBefore,
-    /// A change of who is there that was lost is not asked for.
-    LeaveGaps,
     /// Who is there is never compared with the store.
     NeverSweepPresence,
     /// A node whose lease has lapsed goes on as if it had its seats.
     ForgetLapse,
+    /// A renewal that holds is believed, whatever happened while no answer came.
+    BelieveRenewals,
     /// Nobody evicts a node that has died.
     NeverEvict,
     /// A seat that could not be given up is not given up later.
     LeaveOnce,
-    /// Departures by eviction are not told.
-    EvictSilently,
 }
 
 #[cfg(feature = "mutants")]

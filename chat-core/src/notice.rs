@@ -74,7 +74,7 @@ pub enum Told {
         /// How many people are there then.
         count: u64,
     },
-    /// Who is there; what was known before does not count any more.
+    /// Who is there; what was known before does not count any more, neither of this nor of who types.
     Reset {
         /// The version of which this is so.
         version: u64,

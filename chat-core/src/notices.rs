@@ -15,7 +15,6 @@ use crate::crowd::{Applied, Crowd, Known, Shown};
 use crate::entry::Author;
 use crate::id::{DisplayName, UserId};
 use crate::limits::Limits;
-use crate::mutants::{Mutant, mutated};
 use crate::notice::{Notice, Told, Typing};
 use crate::position::Offset;
 use crate::presence::{Edge, Roster};
@@ -30,12 +29,14 @@ const MOVED_MAX: usize = 4_096;
 pub(crate) type Shared = Arc<Published<Told>>;
 
 /// How far a reader has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     /// Everything up to here was returned, or is of no use.
     at: u64,
     /// Who is there was told as of here; 0 if never.
     baseline: u64,
+    /// The reader was told that it is there itself, under this name, before that was known.
+    assumed: Option<DisplayName>,
 }
 
 /// What follows from a change, outside the room's lock.
@@ -97,10 +98,18 @@ enum Subject {
 #[derive(Debug)]
 struct Kept {
     subject: Subject,
-    /// Who need not be told.
-    not_to: Option<UserId>,
+    /// Whether the one whom it is about is told.
+    own: Own,
     since: Instant,
     told: Shared,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Own {
+    Told,
+    /// Unless it was told already that it is there, under this name.
+    ToldUnlessAssumed,
+    Untold,
 }
 
 #[derive(Debug)]
@@ -152,7 +161,7 @@ impl Notices {
 
     /// Where a reader begins: it is told who is there, and who types at this moment.
     pub(crate) fn begin(&self) -> Place {
-        Place { at: self.next - 1, baseline: 0 }
+        Place { at: self.next - 1, baseline: 0, assumed: None }
     }
 
     /// The roster is to be read, if it is not yet.
@@ -241,7 +250,7 @@ impl Notices {
             }
             outcome = outcome.and(self.stops(&user, limits, now));
         }
-        if self.gap_until.take_if(|until| *until <= now).is_some() && !mutated(Mutant::LeaveGaps) {
+        if self.gap_until.take_if(|until| *until <= now).is_some() {
             outcome = outcome.and(self.want_roster());
         }
         while self.kept.first_key_value().is_some_and(|(_, kept)| kept.since + limits.notices_kept_for <= now)
@@ -269,10 +278,9 @@ impl Notices {
         let mut run = Vec::new();
         if is_behind && let Some(reset) = self.reset(who, limits) {
             run.push(reset);
-            if place.baseline == 0 {
-                run.extend(self.typing_upto(place.at, who));
-            }
+            run.extend(self.typing_upto(place.at, who));
             place.baseline = head;
+            place.assumed = self.is_assumed(who).then(|| who.name.clone());
         }
         for (number, kept) in self.kept.range(place.at + 1..) {
             if max <= run.len() {
@@ -280,7 +288,7 @@ impl Notices {
             }
             place.at = *number;
             let is_covered = matches!(kept.subject, Subject::Presence(_)) && *number <= place.baseline;
-            if !is_covered && kept.not_to.as_ref() != Some(&who.id) {
+            if !is_covered && kept.is_told_to(who, place) {
                 run.push(kept.told.clone());
             }
         }
@@ -330,11 +338,14 @@ impl Notices {
         if lacks_names && count <= limits.named_notices_max {
             outcome = outcome.and(self.want_roster());
         }
-        // Who has just come knows that it is there.
-        let not_to = (change != Edge::Renamed).then(|| who.id.clone());
+        let own = match change {
+            Edge::Arrived => Own::ToldUnlessAssumed,
+            Edge::Renamed => Own::Told,
+            Edge::Left => Own::Untold,
+        };
         let subject = Subject::Presence(who.id.clone());
         let online = change != Edge::Left;
-        outcome.and(self.keep(subject, not_to, Told::Presence { who, online, version, count }, limits, now))
+        outcome.and(self.keep(subject, own, Told::Presence { who, online, version, count }, limits, now))
     }
 
     fn mind_the_gap(&mut self, now: Instant) {
@@ -371,7 +382,7 @@ impl Notices {
             return outcome;
         }
         let told = Told::Typing { who: who.clone(), typing: Typing::Started };
-        outcome.and(self.keep(Subject::Typing(who.id.clone()), Some(who.id.clone()), told, limits, now))
+        outcome.and(self.keep(Subject::Typing(who.id.clone()), Own::Untold, told, limits, now))
     }
 
     fn stops(&mut self, user: &UserId, limits: &Limits, now: Instant) -> Outcome {
@@ -385,7 +396,7 @@ impl Notices {
             return outcome;
         }
         let told = Told::Typing { who: Author { id: user.clone(), name }, typing: Typing::Stopped };
-        outcome.and(self.keep(Subject::Typing(user.clone()), Some(user.clone()), told, limits, now))
+        outcome.and(self.keep(Subject::Typing(user.clone()), Own::Untold, told, limits, now))
     }
 
     fn has_read(
@@ -409,7 +420,7 @@ impl Notices {
         if newest.is_some_and(is_old) {
             return Outcome::default();
         }
-        outcome.and(self.keep(subject, None, Told::Read { user: user.clone(), offset }, limits, now))
+        outcome.and(self.keep(subject, Own::Told, Told::Read { user: user.clone(), offset }, limits, now))
     }
 
     /// Tells the numbers that have changed, if they were not told just now.
@@ -424,10 +435,10 @@ impl Notices {
         }
         if typing {
             let count = self.typing.values().filter(|types| !types.by_name).count() as u64;
-            let _ = self.keep(Subject::ManyTyping, None, Told::ManyTyping { count }, limits, now);
+            let _ = self.keep(Subject::ManyTyping, Own::Told, Told::ManyTyping { count }, limits, now);
         }
         if let Some((offset, count)) = read {
-            let _ = self.keep(Subject::ManyRead, None, Told::ManyRead { offset, count }, limits, now);
+            let _ = self.keep(Subject::ManyRead, Own::Told, Told::ManyRead { offset, count }, limits, now);
         }
         Outcome { tell: true, ..Outcome::default() }
     }
@@ -438,20 +449,13 @@ impl Notices {
         self.next += 1;
     }
 
-    fn keep(
-        &mut self,
-        subject: Subject,
-        not_to: Option<UserId>,
-        told: Told,
-        limits: &Limits,
-        now: Instant,
-    ) -> Outcome {
+    fn keep(&mut self, subject: Subject, own: Own, told: Told, limits: &Limits, now: Instant) -> Outcome {
         let number = self.next;
         self.next += 1;
         if let Some(older) = self.newest.insert(subject.clone(), number) {
             self.kept.remove(&older);
         }
-        self.kept.insert(number, Kept { subject, not_to, since: now, told: Arc::new(Published::new(told)) });
+        self.kept.insert(number, Kept { subject, own, since: now, told: Arc::new(Published::new(told)) });
         while limits.notices_kept_max.get() < self.kept.len() {
             self.forget_oldest();
         }
@@ -461,7 +465,8 @@ impl Notices {
     fn forget_oldest(&mut self) {
         let Some((number, kept)) = self.kept.pop_first() else { return };
         self.newest.remove(&kept.subject);
-        if matches!(kept.subject, Subject::Presence(_)) {
+        // Who has read how far is no more than a courtesy.
+        if !matches!(kept.subject, Subject::Read(_) | Subject::ManyRead) {
             self.forgotten = number;
         }
     }
@@ -477,13 +482,35 @@ impl Notices {
         Some(Arc::new(Published::new(reset_of(known, names, Some(who)))))
     }
 
-    /// Who was told to type up to `place`, and does still.
+    /// Whether that `who` is there is not known here yet, or nobody can tell.
+    fn is_assumed(&self, who: &Author) -> bool {
+        let names = self.crowd.known().and_then(|known| known.names.as_ref());
+        names.is_none_or(|names| !names.contains_key(&who.id))
+    }
+
+    /// Who was told to type up to `place`, and does still: a reset counts for that, too.
     fn typing_upto(&self, place: u64, who: &Author) -> Vec<Shared> {
         let of = |subject| self.newest.get(&subject).filter(|number| **number <= place);
         let named = self.typing.iter().filter(|(user, types)| types.by_name && **user != who.id);
         let named = named.filter_map(|(user, _)| of(Subject::Typing(user.clone())));
         let many = of(Subject::ManyTyping).filter(|_| self.typing.values().any(|types| !types.by_name));
         named.chain(many).filter_map(|number| Some(self.kept.get(number)?.told.clone())).collect()
+    }
+}
+
+impl Kept {
+    fn is_told_to(&self, who: &Author, place: &mut Place) -> bool {
+        let (Subject::Presence(user) | Subject::Typing(user)) = &self.subject else { return true };
+        if *user != who.id {
+            return true;
+        }
+        match &**self.told {
+            Told::Presence { who: shown, .. } => {
+                let was_assumed = place.assumed.take().as_ref() == Some(&shown.name);
+                self.own == Own::Told || (self.own == Own::ToldUnlessAssumed && !was_assumed)
+            }
+            _ => self.own == Own::Told,
+        }
     }
 }
 
@@ -570,7 +597,7 @@ mod tests {
 
         /// What somebody else is told, who has not looked for a while.
         fn told(&mut self) -> Vec<Told> {
-            let mut place = self.place;
+            let mut place = self.place.clone();
             let told = self.told_to(&mut place, 0);
             self.place = place;
             told
@@ -631,7 +658,11 @@ mod tests {
         let _ = room.hear(presence(7, Edge::Arrived, 2));
         assert_eq!(room.told_to(&mut own, 7), []);
         assert_eq!(room.told().len(), 2);
-        let _ = room.hear(presence(7, Edge::Renamed, 3));
+        let _ = room.hear(presence(7, Edge::Left, 3));
+        assert_eq!(room.told_to(&mut own, 7), []);
+        let _ = room.hear(presence(7, Edge::Arrived, 4));
+        assert_eq!(room.told_to(&mut own, 7).len(), 1, "it may be under the name of another device");
+        let _ = room.hear(presence(7, Edge::Renamed, 5));
         assert_eq!(room.told_to(&mut own, 7).len(), 1, "a name may have been changed elsewhere");
         let _ = room.hear(read(7, 5));
         assert_eq!(room.told_to(&mut own, 7).len(), 1, "another device has read");
@@ -714,11 +745,15 @@ mod tests {
         for number in 0..20 {
             let _ = room.hear(presence(1_000 + number, Edge::Arrived, 2 + number));
         }
-        assert!(matches!(&room.told()[..], [Told::Reset { version: 21, count: 121, online: None }]));
+        let told = room.told();
+        let [Told::Reset { version: 21, count: 121, online: None }, typing] = &told[..] else {
+            panic!("{told:?}")
+        };
+        assert_eq!(*typing, Told::ManyTyping { count: 50 }, "a reset counts for that, too");
         let _ = room.hear(presence(1_100, Edge::Arrived, 22));
         assert_eq!(room.told(), []);
         let _ = room.pass(Duration::from_secs(1));
-        assert!(matches!(&room.told()[..], [Told::Reset { version: 22, count: 122, online: None }]));
+        assert!(matches!(&room.told()[..], [Told::Reset { version: 22, count: 122, online: None }, _]));
     }
 
     #[test]
@@ -807,6 +842,7 @@ mod tests {
             match told.clone() {
                 Told::Reset { version, online, .. } => {
                     self.version = version;
+                    self.typing.clear();
                     self.online = online.unwrap().into_iter().map(|who| (who.id, who.name)).collect();
                 }
                 Told::Presence { who, online, version, count } => {
@@ -972,6 +1008,7 @@ mod tests {
                 }
                 expected.insert(reader.id.clone(), reader.name.clone());
                 view.online.insert(reader.id.clone(), reader.name.clone());
+                prop_assert!(view.typing.is_empty(), "all of it has expired");
                 prop_assert_eq!(&view.online, &expected);
             }
         }
