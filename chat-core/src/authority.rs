@@ -20,7 +20,7 @@ pub enum Action {
     Post,
     /// Read pages of history.
     History,
-    /// Learn who is in the room.
+    /// Learn who is in the room, who types and who has read how far. Whoever may not, joins without being told.
     SeeMembers,
     /// Ban, mute and remove others; and be safe from that.
     Manage,

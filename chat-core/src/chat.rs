@@ -5,27 +5,33 @@ use std::sync::{Arc, MutexGuard};
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::attendance::Attendee;
 use crate::authority::{Action, Authority, Everyone, Who};
 use crate::backends::Backends;
+use crate::board::Board;
 use crate::delivery::Delivery;
 use crate::direct;
 use crate::entry::{Draft, Timestamp};
 use crate::error::StoreError;
 use crate::history::{self, History, HistoryLimit};
-use crate::id::{Reason, RoomId, UserId};
+use crate::id::{NodeId, Reason, RoomId, UserId};
 use crate::limits::Limits;
 use crate::listen::listen;
 use crate::log::StoreIdentity;
 use crate::moderating::Moderating;
 use crate::moderation::{Measure, Removal};
 use crate::mutants::{Mutant, mutated};
+use crate::notice::Notice;
 use crate::own_rooms::{SharedTold, Told};
 use crate::people::People;
-use crate::position::{Bookmark, Bounds, Position};
+use crate::position::{Bookmark, Bounds, Offset, Position};
 use crate::post::{append, redact};
+use crate::presence::Roster;
 use crate::read_marks::ReadMarks;
 use crate::reader::Reader;
+use crate::roll_call::RollCall;
 use crate::rooms::{Rooms, shut_down};
+use crate::turns::Attending;
 
 /// Why the engine refused something.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -90,6 +96,12 @@ pub enum ChatError {
     /// The other one of a private room has as many of them that it never answered in as it may.
     #[error("the other user takes no more private rooms for now")]
     TheirRoomsFull,
+    /// The reader is not in the room.
+    #[error("not in this room")]
+    NotInRoom,
+    /// Nobody keeps who is there; see [`ChatBuilder::without_presence`].
+    #[error("who is there is not kept here")]
+    NoPresence,
 }
 
 /// For how long, and why, as an end of a sentence.
@@ -124,6 +136,9 @@ struct Shared {
     read_marks: Arc<ReadMarks>,
     people: Arc<People>,
     moderating: Arc<Moderating>,
+    board: Arc<Board>,
+    /// `None` where nobody keeps who is there.
+    roll_call: Option<Arc<RollCall>>,
     /// Ends the background tasks.
     stop: CancellationToken,
     _stop_on_drop: DropGuard,
@@ -135,6 +150,8 @@ pub struct ChatBuilder {
     backends: Backends,
     limits: Limits,
     authority: Arc<dyn Authority>,
+    node: Option<NodeId>,
+    has_presence: bool,
 }
 
 impl ChatBuilder {
@@ -152,12 +169,26 @@ impl ChatBuilder {
         self
     }
 
+    /// Does not keep who is there: nobody is told of anybody's coming and going, and [`Chat::members`] is refused.
+    #[must_use]
+    pub fn without_presence(mut self) -> Self {
+        self.has_presence = false;
+        self
+    }
+
+    /// The number of this node, which no other has or had over the same store; a random one, if not said otherwise.
+    #[must_use]
+    pub fn node(mut self, node: NodeId) -> Self {
+        self.node = Some(node);
+        self
+    }
+
     /// Begins to listen for news, on the current tokio runtime.
     ///
     /// # Errors
     /// If the store cannot be listened to.
     pub async fn start(self) -> Result<Chat, StoreError> {
-        let Backends { log, delivery, presence: _ } = self.backends;
+        let Backends { log, delivery, presence } = self.backends;
         let listener = delivery.listen().await?;
         let stop = CancellationToken::new();
         let rooms = Rooms::new(log, listener.interest.clone(), self.limits, stop.clone());
@@ -173,14 +204,37 @@ impl ChatBuilder {
             let rooms = rooms.clone();
             async move { rooms.close_idle().await }
         });
-        spawn_until(&stop, listen(rooms.clone(), delivery.clone(), listener));
+        let node = self.node.unwrap_or_else(|| NodeId(rand::random()));
+        let presence = self.has_presence.then_some(presence);
+        let board = Board::new(rooms.clone(), delivery.clone(), presence.clone(), node, stop.clone());
+        spawn_until(&stop, {
+            let board = board.clone();
+            async move { board.keep_time().await }
+        });
+        spawn_until(&stop, {
+            let board = board.clone();
+            async move { board.sweep().await }
+        });
+        let roll_call = presence.map(|presence| RollCall::new(presence, board.clone()));
+        if let Some(roll_call) = &roll_call {
+            spawn_until(&stop, {
+                let roll_call = roll_call.clone();
+                async move { roll_call.tell_the_store().await }
+            });
+            spawn_until(&stop, {
+                let roll_call = roll_call.clone();
+                async move { roll_call.keep_the_lease(node).await }
+            });
+        }
+        spawn_until(&stop, listen(rooms.clone(), board.clone(), delivery.clone(), listener));
         let people = Arc::new(People::default());
         let moderating = Moderating::new(rooms.clone(), delivery.clone(), people.clone(), stop.clone());
         // Before anybody is served, if the store is there; else nobody is let in before it is.
         let loaded = moderating.load().await;
         spawn_until(&stop, moderating.clone().follow(loaded));
         let _stop_on_drop = stop.clone().drop_guard();
-        let (told, read_marks) = (SharedTold::default(), ReadMarks::new(delivery.clone()));
+        let (told, read_marks) =
+            (SharedTold::default(), ReadMarks::new(delivery.clone(), Some(board.clone())));
         Ok(Chat {
             shared: Arc::new(Shared {
                 rooms,
@@ -190,6 +244,8 @@ impl ChatBuilder {
                 read_marks,
                 people,
                 moderating,
+                board,
+                roll_call,
                 stop,
                 _stop_on_drop,
             }),
@@ -200,7 +256,13 @@ impl ChatBuilder {
 impl Chat {
     /// An engine over `backends`.
     pub fn builder(backends: Backends) -> ChatBuilder {
-        ChatBuilder { backends, limits: Limits::default(), authority: Arc::new(Everyone) }
+        ChatBuilder {
+            backends,
+            limits: Limits::default(),
+            authority: Arc::new(Everyone),
+            node: None,
+            has_presence: true,
+        }
     }
 
     /// Stores a draft, once, and wakes the room's readers.
@@ -253,9 +315,46 @@ impl Chat {
         }
     }
 
-    /// A reader for a connection of `who`, in no room yet. The roles of `who` are those that the user has from now on, on this node.
+    /// A reader of `who`, in no room yet. It only reads: the others do not see that it is there, and it is not told of them. The roles of `who` are
+    /// those that the user has from now on, on this node.
     pub fn reader(&self, who: impl Into<Who>) -> Reader {
-        Reader::new(self.clone(), who.into())
+        Reader::new(self.clone(), who.into(), None)
+    }
+
+    /// A reader for a connection whose user is there for the others, in no room yet, and which is told who is there with it, who types and
+    /// who has read how far: [`Step::Notices`](crate::Step::Notices).
+    ///
+    /// - **Seen soon, never waited for:** a join does not wait for the store to know of it. Until the store can be told it is tried again.
+    /// - **Gone at once or after a grace:** who [leaves](Reader::leave) a room with its last connection there is gone from it at once; who drops the
+    ///   reader is gone after [`Limits::presence_grace`], unless a reader of the same connection is back by then.
+    /// - **Late by a bound:** while the store answers, everybody who is told knows a change at once, and after a loss of news within
+    ///   [`Limits::presence_sweep_interval`]. When a node dies, its users are gone after [`Limits::presence_lease`] and a third of it more.
+    pub fn reader_as(&self, attendee: Attendee) -> Reader {
+        let who = Who { id: attendee.who.id.clone(), roles: attendee.roles.clone() };
+        let (board, roll_call) = (self.shared.board.clone(), self.shared.roll_call.clone());
+        Reader::new(self.clone(), who, Some(Attending { attendee, roll_call, board }))
+    }
+
+    /// A page of the people in a room, in order of their ids: at most `limit` of those after `after`.
+    ///
+    /// # Errors
+    /// [`ChatError::Forbidden`], [`ChatError::NoPresence`], or [`ChatError::Store`].
+    pub async fn members(
+        &self,
+        who: &UserId,
+        room: &RoomId,
+        after: Option<&UserId>,
+        limit: u32,
+    ) -> Result<Roster, ChatError> {
+        self.authorise(who, room, Action::SeeMembers).await?;
+        let roster = self.shared.board.roster(room, after, limit).await.ok_or(ChatError::NoPresence)?;
+        Ok(roster?)
+    }
+
+    /// Tells those in a room how far `user` has read it. Best effort, and nothing is remembered: who comes later is not told. For the
+    /// application itself: nobody is asked.
+    pub fn tell_read(&self, room: &RoomId, user: &UserId, upto: Offset) {
+        self.shared.board.tell(room, Notice::Read { user: user.clone(), offset: upto });
     }
 
     /// Whether `who` may be here at all. To be asked after [`Chat::reader`]: whoever is banned in between is told by that reader.

@@ -8,7 +8,8 @@ use futures_util::stream::BoxStream;
 
 use crate::entry::Entry;
 use crate::error::StoreResult;
-use crate::id::{RoomId, SubscriberId};
+use crate::id::{NodeId, RoomId, SubscriberId};
+use crate::notice::Notice;
 use crate::position::{Bookmark, Position};
 
 /// Carries news to the other nodes and remembers positions.
@@ -88,13 +89,25 @@ pub enum News {
         /// Which entry.
         position: Position,
     },
+    /// Something about the people in the room that is no entry.
+    Notice {
+        /// In which room.
+        room: RoomId,
+        /// The node that tells it; it knows already.
+        from: NodeId,
+        /// What.
+        notice: Notice,
+    },
 }
 
 impl News {
     /// The room it is about.
     pub fn room(&self) -> &RoomId {
         match self {
-            Self::Appended { room, .. } | Self::Grown { room, .. } | Self::Redacted { room, .. } => room,
+            Self::Appended { room, .. }
+            | Self::Grown { room, .. }
+            | Self::Redacted { room, .. }
+            | Self::Notice { room, .. } => room,
         }
     }
 }

@@ -83,15 +83,20 @@
 //! | how far people have seen is kept, in few writes | `read_marks.rs` |
 //! | somebody is banned, muted or signed out, on every node | `moderation.rs` (pure), `moderating.rs` |
 //! | something reaches all readers of one user; roles are known | `people.rs` |
+//! | people in a room are told of each other | `notices.rs`, `crowd.rs`, `board.rs` |
+//! | the store is told who is there | `attendance.rs`, `roll_call.rs` |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod asking;
+mod attendance;
 mod authority;
 mod backends;
 mod backoff;
+mod board;
 mod chat;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod crowd;
 mod cursor;
 mod delivery;
 mod direct;
@@ -113,6 +118,8 @@ mod moderating;
 mod moderation;
 #[doc(hidden)]
 pub mod mutants;
+mod notice;
+mod notices;
 mod overview;
 mod own_rooms;
 mod page;
@@ -125,6 +132,7 @@ mod published;
 mod read_marks;
 mod reader;
 mod registry;
+mod roll_call;
 mod room;
 mod rooms;
 mod standing;
@@ -136,6 +144,7 @@ mod turns;
 mod wake;
 mod waves;
 
+pub use attendance::Attendee;
 pub use authority::{Action, Authority, Everyone, Roles, Who};
 pub use backends::Backends;
 pub use chat::{Chat, ChatBuilder, ChatError, Receipt};
@@ -155,6 +164,7 @@ pub use local_presence::{EMPTY_ROOMS_MAX, LocalPresence};
 pub use log::{Appended, MessageLog, PageLimit, Replay, StoreIdentity};
 pub use memory::MemoryStore;
 pub use moderation::{Measure, Removal, RemovalCause};
+pub use notice::{Notice, Told, Typing};
 pub use overview::{Overview, OverviewLimit, RoomOverview};
 pub use own_rooms::OwnRooms;
 pub use place::Since;

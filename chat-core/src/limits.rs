@@ -56,6 +56,25 @@ pub struct Limits {
     pub first_visit_entries_max: Option<u64>,
     /// Bans and mutes that are remembered, in all rooms together; each takes about 200 bytes of every node.
     pub sanctions_max: usize,
+    /// People in a room up to which notices name them. In a larger one a reader is told how many type and read: nobody follows more than a few
+    /// dozen names, and each name costs a wake-up of everybody.
+    pub named_notices_max: u64,
+    /// People in a room up to which each that comes or goes is told. In a larger one a reader is told how many are there.
+    pub presence_notices_max: u64,
+    /// Between two notices of one room that only tell how many. What changes meanwhile is told by the second one.
+    pub counted_notices_interval: Duration,
+    /// Notices kept of one room, in notices. Whoever falls behind them is told anew who is there, and misses who has typed and read.
+    pub notices_kept_max: NonZeroUsize,
+    /// How long a notice is kept for readers that are slow to take it.
+    pub notices_kept_for: Duration,
+    /// How long somebody types who does not say again that it does.
+    pub typing_expiry: Duration,
+    /// How long somebody is still there whose last connection is gone: a phone changes its network, a page is reloaded.
+    pub presence_grace: Duration,
+    /// How long the seats of a node outlive it. Renewed at a third of it.
+    pub presence_lease: Duration,
+    /// How often a room's people are compared with the store. News of them may be lost without a trace; this is when that is noticed at the latest.
+    pub presence_sweep_interval: Duration,
 }
 
 impl Default for Limits {
@@ -77,6 +96,15 @@ impl Default for Limits {
             idle_rooms_max: NonZeroUsize::new(10_000).expect("not zero"),
             first_visit_entries_max: None,
             sanctions_max: 100_000,
+            named_notices_max: 100,
+            presence_notices_max: 1_000,
+            counted_notices_interval: Duration::from_secs(1),
+            notices_kept_max: NonZeroUsize::new(512).expect("not zero"),
+            notices_kept_for: Duration::from_secs(30),
+            typing_expiry: Duration::from_secs(6),
+            presence_grace: Duration::from_secs(10),
+            presence_lease: Duration::from_secs(30),
+            presence_sweep_interval: Duration::from_secs(30),
         }
     }
 }

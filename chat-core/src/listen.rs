@@ -5,12 +5,18 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 
 use crate::backoff::Backoff;
+use crate::board::Board;
 use crate::delivery::{Delivery, Heard, Listener, News};
 use crate::mutants::{Mutant, mutated};
 use crate::rooms::Rooms;
 
 /// Runs for as long as the engine does; listens anew when there is nothing more to hear.
-pub(crate) async fn listen(rooms: Arc<Rooms>, delivery: Arc<dyn Delivery>, mut listener: Listener) {
+pub(crate) async fn listen(
+    rooms: Arc<Rooms>,
+    board: Arc<Board>,
+    delivery: Arc<dyn Delivery>,
+    mut listener: Listener,
+) {
     let mut backoff = Backoff::default();
     loop {
         while let Some(heard) = listener.heard.next().await {
@@ -21,15 +27,22 @@ pub(crate) async fn listen(rooms: Arc<Rooms>, delivery: Arc<dyn Delivery>, mut l
                 }
                 Heard::News(News::Grown { room, head }) => rooms.note(&room, head.position),
                 Heard::News(News::Redacted { room, position }) => rooms.redact(&room, position),
+                Heard::News(News::Notice { room, from, notice }) => board.hear(&room, from, &notice),
                 Heard::Interrupted if mutated(Mutant::NeverSweep) || mutated(Mutant::IgnoreInterruptions) => {
                 }
-                Heard::Interrupted => rooms.suspect_all(),
+                Heard::Interrupted => {
+                    rooms.suspect_all();
+                    board.suspect_all();
+                }
             }
         }
         backoff.wait().await;
         match delivery.listen().await {
             Ok(again) => match rooms.listen_with(again.interest.clone()).await {
-                Ok(()) => listener = again,
+                Ok(()) => {
+                    listener = again;
+                    board.suspect_all();
+                }
                 Err(error) => tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "rooms could not be watched again; trying again"

@@ -17,7 +17,7 @@ use crate::id::RoomId;
 
 /// Most news that wait for one listener.
 pub const LISTENER_NEWS_MAX: usize = 16_384;
-/// Most bytes of entries ([`Entry::bytes`](crate::Entry::bytes)) that wait for one listener.
+/// Most bytes of entries ([`Entry::bytes`](crate::Entry::bytes)) and notices that wait for one listener.
 pub const LISTENER_BYTES_MAX: usize = 8 << 20;
 
 /// Announces and listens inside one process. Cloning gives another handle to the same news.
@@ -186,6 +186,7 @@ impl Waiting {
 fn bytes(news: &News) -> usize {
     match news {
         News::Appended { entry, .. } => entry.bytes(),
+        News::Notice { notice, .. } => notice.bytes(),
         News::Grown { .. } | News::Redacted { .. } => 0,
     }
 }

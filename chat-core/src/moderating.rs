@@ -240,8 +240,8 @@ impl Moderating {
             return Ok(came);
         }
         let wake = Arc::new(WakeSet::new(1));
-        let mut turns = Turns::new(wake.clone());
-        turns.take(hold, &place);
+        let mut turns = Turns::new(wake.clone(), None);
+        turns.take(hold, &place, false);
         loop {
             let step = poll_fn(|cx| {
                 wake.register(cx.waker());

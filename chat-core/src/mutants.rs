@@ -82,6 +82,16 @@ pub enum Mutant {
     MarkReadInMemory,
     /// The key of a fact is made of what it says alone, and not of what was known.
     ForgetWhatWasLeft,
+    /// Who is there is never compared with the store.
+    NeverSweepPresence,
+    /// A node whose lease has lapsed goes on as if it had its seats.
+    ForgetLapse,
+    /// A renewal that holds is believed, whatever happened while no answer came.
+    BelieveRenewals,
+    /// Nobody evicts a node that has died.
+    NeverEvict,
+    /// A seat that could not be given up is not given up later.
+    LeaveOnce,
 }
 
 #[cfg(feature = "mutants")]

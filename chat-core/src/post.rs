@@ -78,12 +78,12 @@ pub(crate) async fn redact(
 }
 
 /// In a task of its own: an answer does not wait for the other nodes.
-fn announce(rooms: &Arc<Rooms>, delivery: Arc<dyn Delivery>, news: News) {
+pub(crate) fn announce(rooms: &Arc<Rooms>, delivery: Arc<dyn Delivery>, news: News) {
     rooms.tasks.spawn(async move {
         if let Err(error) = delivery.announce(&news).await {
             tracing::debug!(
                 error = &error as &dyn std::error::Error,
-                "news did not get out; the other nodes find out by comparing"
+                "news did not get out; what matters the other nodes find out by comparing"
             );
         }
     });

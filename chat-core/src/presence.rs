@@ -24,7 +24,8 @@ pub trait Presence: Debug + Send + Sync + 'static {
     async fn leave(&self, seat: &Seat) -> StoreResult<Changed>;
 
     /// Extends the lease of every seat of `node` to `lease` from now. [`Renewed::Lapsed`] if it had run out before (or the node was never
-    /// heard of): its seats may be gone, so the node takes a new incarnation and enters again. A node renews once before its first seat.
+    /// heard of): its seats may be gone, so the node takes a new incarnation and enters again. So does a node that had no answer for as long as a lease: a renewal
+    /// whose answer was lost may have been the first one after the lapse. A node renews once before its first seat.
     async fn renew(&self, node: NodeId, lease: Duration) -> StoreResult<Renewed>;
 
     /// The users of a room whose ids come after `after`, each once, in order of their ids (by code point): at most `limit`, of which it may be none.

@@ -8,18 +8,20 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::oneshot;
 
+use crate::board::Board;
 use crate::chat::{Chat, ChatError};
 use crate::delivery::{Delivery, Progress};
 use crate::direct::keeps_out;
 use crate::error::{StoreError, StoreResult};
 use crate::id::{RoomId, SubscriberId, UserId};
 use crate::mutants::{Mutant, mutated};
+use crate::notice::Notice;
 use crate::position::{Bounds, Offset, Position};
 use crate::rooms::shut_down;
 
 impl Chat {
     /// Remembers durably that a user has seen a room up to `offset`, or up to its end if that is less, and answers how far it has seen it now. Never moves
-    /// back.
+    /// back. Those in the room are [told](Chat::tell_read).
     ///
     /// The application asks whether the user is in the room; the engine only keeps private rooms to their two.
     ///
@@ -71,6 +73,8 @@ type Answer = oneshot::Sender<StoreResult<Position>>;
 
 pub(crate) struct ReadMarks {
     delivery: Arc<dyn Delivery>,
+    /// Where the others in a room are told.
+    board: Option<Arc<Board>>,
     /// Whoever is in here has a task that writes.
     waiting: Mutex<BTreeMap<(UserId, RoomId), Option<Next>>>,
 }
@@ -82,8 +86,8 @@ struct Next {
 }
 
 impl ReadMarks {
-    pub(crate) fn new(delivery: Arc<dyn Delivery>) -> Arc<Self> {
-        Arc::new(Self { delivery, waiting: Mutex::default() })
+    pub(crate) fn new(delivery: Arc<dyn Delivery>, board: Option<Arc<Board>>) -> Arc<Self> {
+        Arc::new(Self { delivery, board, waiting: Mutex::default() })
     }
 
     async fn advance(self: &Arc<Self>, who: &UserId, room: &RoomId, upto: Position) -> StoreResult<Position> {
@@ -127,6 +131,9 @@ impl ReadMarks {
                 false => self.delivery.advance(Progress::Read, &subscriber, room, next.upto).await,
             };
             // Here, and only here, it is durable and may be told to the others in the room: once for each write.
+            if let (Ok(reached), Some(board)) = (&reached, &self.board) {
+                board.tell(room, Notice::Read { user: who.clone(), offset: reached.offset });
+            }
             for answer in next.answers {
                 // Whoever has gone need not know.
                 answer.send(reached.clone()).ok();
@@ -156,7 +163,7 @@ mod tests {
         let slow = FaultRates { delayed: 1.0, delay_max: Duration::from_secs(1), ..FaultRates::NONE };
         let store = MemoryStore::new();
         let backends = Faults::new(7, slow).wrap(Backends::from_store(store.clone()));
-        let marks = ReadMarks::new(backends.delivery);
+        let marks = ReadMarks::new(backends.delivery, None);
         let (who, room) = (UserId::new("ada").unwrap(), RoomId::new("lobby").unwrap());
         let began = tokio::time::Instant::now();
         let all = (1..=1_000).map(|offset| {

@@ -12,16 +12,17 @@ use std::task::{Context, Poll, ready};
 use crate::authority::{Action, Roles, Who};
 use crate::chat::{Chat, ChatError};
 use crate::facts;
-use crate::id::RoomId;
+use crate::id::{DisplayName, RoomId};
 use crate::limits::Budget;
 use crate::moderation::Removal;
 use crate::mutants::{Mutant, mutated};
+use crate::notice::{Notice, Told, Typing};
 use crate::own_rooms::{self, OwnRooms};
 use crate::people::{Enlisted, Order};
 use crate::place::{self, Since};
 use crate::position::{Bookmark, Bounds, Offset};
 use crate::published::Published;
-use crate::turns::Turns;
+use crate::turns::{Attending, Turns};
 use crate::wake::WakeSet;
 
 /// What a reader does next.
@@ -56,6 +57,13 @@ pub enum Step {
         /// Why.
         removal: Removal,
     },
+    /// What is new of the people in a room, in order; never empty. For readers that are [told](Chat::reader_as).
+    Notices {
+        /// Which room.
+        room: RoomId,
+        /// The notices.
+        notices: Vec<Arc<Published<Told>>>,
+    },
 }
 
 /// Entries of one room, contiguous and ascending; never empty.
@@ -78,7 +86,7 @@ pub struct Joined {
     pub lost: bool,
 }
 
-/// One connection's cursors. Made by [`Chat::reader`]; dropping it leaves every room.
+/// One connection's cursors. Made by [`Chat::reader`] or [`Chat::reader_as`]; dropping it leaves every room.
 ///
 /// All methods take `&self`, so that requests and the writer of a connection can share it; there is one task that polls at a time.
 ///
@@ -97,11 +105,16 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(chat: Chat, who: Who) -> Self {
+    pub(crate) fn new(chat: Chat, who: Who, attending: Option<Attending>) -> Self {
         let wake = Arc::new(WakeSet::new(chat.limits().rooms_per_reader_max + 1));
         let own = chat.people().enlist(who, wake.clone());
-        let turns = Mutex::new(Turns::new(wake.clone()));
+        let turns = Mutex::new(Turns::new(wake.clone(), attending.map(Box::new)));
         Self { chat, own, is_signed_out: AtomicBool::new(false), wake, turns, facts: OnceLock::new() }
+    }
+
+    /// The engine it reads from.
+    pub fn chat(&self) -> &Chat {
+        &self.chat
     }
 
     /// The roles of the user are these from now on, on this node.
@@ -176,6 +189,7 @@ impl Reader {
         if !wanted(&self.lock()) {
             return Ok(None);
         }
+        let is_told = self.is_told() && !self.is_facts(room) && self.may_see_members(room).await?;
         self.check_space(&self.lock(), room)?;
         let rooms = self.chat.rooms();
         let hold = rooms.open(room).await?;
@@ -191,7 +205,7 @@ impl Reader {
         }
         // A ban that came meanwhile either is known here, or finds the reader in the room.
         self.chat.moderating().check(&self.own.who, Some(room), action)?;
-        turns.take(hold, &place);
+        turns.take(hold, &place, is_told);
         Ok(Some(Joined { start: place.at, bounds: place.bounds, lost: place.lost }))
     }
 
@@ -201,6 +215,30 @@ impl Reader {
             return self.is_in(room);
         }
         self.lock().leave(room)
+    }
+
+    /// Tells the others in a room that the reader's user types, or has stopped. Best effort: it expires by itself, so it is to be said again
+    /// every few seconds, and what is said again is not told again.
+    ///
+    /// # Errors
+    /// [`ChatError::NotInRoom`], also for a reader that is [nobody](Chat::reader); [`ChatError::Forbidden`] if the user may not post there.
+    pub async fn typing(&self, room: &RoomId, typing: Typing) -> Result<(), ChatError> {
+        // Asked first: nothing waits between the look at where the reader is and what is told.
+        if typing == Typing::Started && self.is_in(room) {
+            self.chat.authorise(&self.own.who, room, Action::Post).await?;
+        }
+        let turns = self.lock();
+        let attending = turns.attending.as_deref().filter(|_| turns.is_in(room));
+        let Some(Attending { attendee, board, .. }) = attending else { return Err(ChatError::NotInRoom) };
+        let (who, board) = (attendee.who.clone(), board.clone());
+        drop(turns);
+        board.tell(room, Notice::Typing { who, typing });
+        Ok(())
+    }
+
+    /// Shows the reader's user by another name from now on, in all its rooms.
+    pub fn rename(&self, name: &DisplayName) {
+        self.lock().rename(name);
     }
 
     /// Whether the reader is in `room`.
@@ -269,6 +307,19 @@ impl Reader {
                 let is_first = !self.is_signed_out.swap(true, Ordering::Relaxed);
                 is_first.then_some(Step::SignedOut { removal })
             }
+        }
+    }
+
+    fn is_told(&self) -> bool {
+        let is_told = |attending: &Attending| attending.attendee.is_told;
+        self.lock().attending.as_deref().is_some_and(is_told)
+    }
+
+    async fn may_see_members(&self, room: &RoomId) -> Result<bool, ChatError> {
+        match self.chat.authorise(&self.own.who, room, Action::SeeMembers).await {
+            Ok(()) => Ok(true),
+            Err(ChatError::Forbidden) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

@@ -12,6 +12,7 @@ use crate::error::StoreResult;
 use crate::id::RoomId;
 use crate::limits::Limits;
 use crate::mutants::{Mutant, mutated};
+use crate::notices::{self, Notices};
 use crate::position::{Bookmark, Bounds, Position};
 use crate::published::Published;
 use crate::tail::{Offered, Tail};
@@ -47,9 +48,19 @@ pub(crate) struct State {
     /// The head when the room was last compared with the log.
     compared: Bookmark,
     pub(crate) opening: Option<WeakShared<BoxFuture<'static, StoreResult<()>>>>,
-    waiting: BTreeMap<u64, (Arc<WakeSet>, Slot)>,
+    waiting: BTreeMap<u64, Waiting>,
     next_waiting: u64,
     wave: Wave,
+    /// There are any for as long as somebody here is told of them.
+    notices: Option<Box<Notices>>,
+    /// How many that are.
+    audience: u64,
+}
+
+struct Waiting {
+    set: Arc<WakeSet>,
+    slot: Slot,
+    is_told_notices: bool,
 }
 
 /// How far the readers of a large room were woken.
@@ -57,8 +68,10 @@ pub(crate) struct State {
 struct Wave {
     under_way: bool,
     next: u64,
-    /// The room grew since the wave began.
+    /// The room has something new since the wave began.
     again: bool,
+    /// There are only notices: whoever is not told of them sleeps on.
+    of_notices: bool,
 }
 
 /// What remains to be done after a change, outside the lock.
@@ -88,6 +101,8 @@ impl Room {
             waiting: BTreeMap::new(),
             next_waiting: 0,
             wave: Wave::default(),
+            notices: None,
+            audience: 0,
         };
         Self { id, gate: tokio::sync::Mutex::default(), state: Mutex::new(state) }
     }
@@ -99,15 +114,30 @@ impl Room {
 
     /// A reader that wants to be marked when the room grows. Answers the ticket to stop it.
     pub(crate) fn wait(&self, set: Arc<WakeSet>, slot: Slot) -> u64 {
+        self.lock().wait(Waiting { set, slot, is_told_notices: false })
+    }
+
+    /// The same for a reader that is told notices, and where it is in them.
+    pub(crate) fn wait_for_notices(
+        &self,
+        set: Arc<WakeSet>,
+        slot: Slot,
+        has_presence: bool,
+    ) -> (u64, notices::Place) {
         let mut state = self.lock();
-        let ticket = state.next_waiting;
-        state.next_waiting += 1;
-        state.waiting.insert(ticket, (set, slot));
-        ticket
+        state.audience += 1;
+        let ticket = state.wait(Waiting { set, slot, is_told_notices: true });
+        (ticket, state.notices.get_or_insert_with(|| Box::new(Notices::new(has_presence))).begin())
     }
 
     pub(crate) fn stop_waiting(&self, ticket: u64) {
-        self.lock().waiting.remove(&ticket);
+        let mut state = self.lock();
+        if state.waiting.remove(&ticket).is_some_and(|waiting| waiting.is_told_notices) {
+            state.audience -= 1;
+            if state.audience == 0 {
+                state.notices = None;
+            }
+        }
     }
 
     /// Wakes some more readers; `true` if more remain.
@@ -263,6 +293,26 @@ impl State {
         self.tail.as_ref().map(of_tail)
     }
 
+    pub(crate) fn notices(&self) -> Option<&Notices> {
+        self.notices.as_deref()
+    }
+
+    pub(crate) fn notices_mut(&mut self) -> Option<&mut Notices> {
+        self.notices.as_deref_mut()
+    }
+
+    /// How many readers here are told notices.
+    pub(crate) fn audience(&self) -> u64 {
+        self.audience
+    }
+
+    fn wait(&mut self, waiting: Waiting) -> u64 {
+        let ticket = self.next_waiting;
+        self.next_waiting += 1;
+        self.waiting.insert(ticket, waiting);
+        ticket
+    }
+
     fn wants_healing(&self) -> bool {
         let contradicted = self.doubts_settled < self.doubts || self.has_stale_bodies();
         self.tail.as_ref().is_some_and(|tail| contradicted || tail.is_behind())
@@ -282,11 +332,22 @@ impl State {
 
     /// Wakes the readers, or the first of them; `true` if a wave must be queued for the others.
     pub(crate) fn begin_wave(&mut self) -> bool {
+        self.begin_wave_for(false)
+    }
+
+    /// The same for those who are told notices.
+    pub(crate) fn begin_wave_of_notices(&mut self) -> bool {
+        self.begin_wave_for(true)
+    }
+
+    fn begin_wave_for(&mut self, of_notices: bool) -> bool {
         if self.wave.under_way {
             self.wave.again = true;
+            // From here on for everybody; those before are woken again.
+            self.wave.of_notices &= of_notices;
             return false;
         }
-        self.wave = Wave::default();
+        self.wave = Wave { of_notices, ..Wave::default() };
         self.wave.under_way = self.wave();
         self.wave.under_way
     }
@@ -294,8 +355,10 @@ impl State {
     fn wave(&mut self) -> bool {
         let from = self.wave.next;
         let mut last = from;
-        for (ticket, (set, slot)) in self.waiting.range(from..).take(WAVE_READERS) {
-            if !mutated(Mutant::WakeEveryOther) || ticket.is_multiple_of(2) {
+        for (ticket, Waiting { set, slot, is_told_notices }) in self.waiting.range(from..).take(WAVE_READERS)
+        {
+            let is_for_it = *is_told_notices || !self.wave.of_notices;
+            if is_for_it && (!mutated(Mutant::WakeEveryOther) || ticket.is_multiple_of(2)) {
                 set.mark(*slot);
             }
             last = ticket + 1;

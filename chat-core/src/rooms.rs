@@ -324,6 +324,11 @@ impl Rooms {
         }
     }
 
+    /// Those that are watched.
+    pub(crate) fn all(&self) -> Vec<Arc<Room>> {
+        self.registry().rooms()
+    }
+
     pub(crate) fn get(&self, id: &RoomId) -> Option<Arc<Room>> {
         self.registry().get(id)
     }

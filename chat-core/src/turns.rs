@@ -8,18 +8,25 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep_until};
 
+use crate::attendance::Attendee;
 use crate::backoff::Backoff;
+use crate::board::Board;
 use crate::cursor::{Cursor, Decision};
 use crate::errand::{Found, Look, look};
-use crate::id::RoomId;
+use crate::id::{DisplayName, RoomId};
 use crate::limits::Budget;
 use crate::mutants::{Mutant, mutated};
+use crate::notices;
 use crate::place::Place;
 use crate::position::{Bookmark, Bounds};
 use crate::published::Published;
 use crate::reader::{Run, Step};
+use crate::roll_call::RollCall;
 use crate::rooms::{Hold, Rooms};
 use crate::wake::{Slot, WakeSet};
+
+/// What a notice counts for where bytes are limited.
+const NOTICE_BYTES: usize = 128;
 
 pub(crate) struct Turns {
     wake: Arc<WakeSet>,
@@ -32,12 +39,24 @@ pub(crate) struct Turns {
     /// One at a time, so what a reader may hold is one page.
     errand: Option<Errand>,
     joins: u64,
+    /// Who the others in its rooms know that is here.
+    pub(crate) attending: Option<Box<Attending>>,
+}
+
+/// A reader as others see it.
+pub(crate) struct Attending {
+    pub(crate) attendee: Attendee,
+    /// `None` where nobody keeps who is there.
+    pub(crate) roll_call: Option<Arc<RollCall>>,
+    pub(crate) board: Arc<Board>,
 }
 
 struct Stay {
     hold: Hold,
     cursor: Cursor,
     ticket: u64,
+    /// Where it is in the room's notices, if it is told of them.
+    notices: Option<notices::Place>,
     is_ready: bool,
     /// Tells a stay from an earlier one in the same slot.
     join: u64,
@@ -57,7 +76,7 @@ struct Errand {
 }
 
 impl Turns {
-    pub(crate) fn new(wake: Arc<WakeSet>) -> Self {
+    pub(crate) fn new(wake: Arc<WakeSet>, attending: Option<Box<Attending>>) -> Self {
         Self {
             wake,
             stays: Vec::new(),
@@ -66,6 +85,7 @@ impl Turns {
             behind: VecDeque::new(),
             errand: None,
             joins: 0,
+            attending,
         }
     }
 
@@ -82,32 +102,69 @@ impl Turns {
         self.by_room.iter().filter_map(place).collect()
     }
 
-    /// Begins a stay in a room, in place of the one that the reader may have there.
-    pub(crate) fn take(&mut self, hold: Hold, place: &Place) {
+    /// Begins a stay in a room, in place of the one that the reader may have there. `is_told` says whether it may learn of the others.
+    pub(crate) fn take(&mut self, hold: Hold, place: &Place, is_told: bool) {
         let room = hold.room.id.clone();
-        self.leave(&room);
+        let is_new = !self.end_stay(&room);
         let slot = self.free_slot();
         let mut cursor = Cursor::new(place.at);
         if place.lost {
             cursor.lose(place.bounds, place.at);
         }
         self.joins += 1;
-        let ticket = hold.room.wait(self.wake.clone(), slot);
+        let mut begun = None;
+        let (ticket, notices) = match &self.attending {
+            Some(attending) if is_told => {
+                begun = Some((attending.board.clone(), hold.room.clone()));
+                let has_presence = attending.board.has_presence();
+                let (ticket, place) = hold.room.wait_for_notices(self.wake.clone(), slot, has_presence);
+                (ticket, Some(place))
+            }
+            _ => (hold.room.wait(self.wake.clone(), slot), None),
+        };
         self.stays[slot.0 as usize] = Some(Stay {
             hold,
             cursor,
             ticket,
+            notices,
             is_ready: false,
             join: self.joins,
             is_doubtful: false,
             rests_until: None,
             backoff: Backoff::default(),
         });
+        if is_new
+            && let Some(Attending { attendee, roll_call: Some(roll_call), .. }) = self.attending.as_deref()
+        {
+            roll_call.enter(attendee, &room);
+        }
         self.by_room.insert(room, slot);
         self.wake.mark(slot);
+        if let Some((board, room)) = begun {
+            board.begin(&room);
+        }
     }
 
     pub(crate) fn leave(&mut self, room: &RoomId) -> bool {
+        let was_in = self.end_stay(room);
+        if was_in
+            && let Some(Attending { attendee, roll_call: Some(roll_call), .. }) = self.attending.as_deref()
+        {
+            roll_call.leave(attendee, room);
+        }
+        was_in
+    }
+
+    /// The others see another name from now on.
+    pub(crate) fn rename(&mut self, name: &DisplayName) {
+        let Some(Attending { attendee, roll_call, .. }) = self.attending.as_deref_mut() else { return };
+        attendee.who.name = name.clone();
+        if let Some(roll_call) = roll_call {
+            roll_call.rename(attendee, self.by_room.keys());
+        }
+    }
+
+    fn end_stay(&mut self, room: &RoomId) -> bool {
         let Some(slot) = self.by_room.remove(room) else { return false };
         self.stays[slot.0 as usize] = None;
         self.ready.retain(|other| *other != slot);
@@ -141,20 +198,36 @@ impl Turns {
             }
             let Some(slot) = self.ready.pop_front() else { return Poll::Pending };
             let away = self.errand.as_ref().map(|errand| errand.slot);
-            let Some(stay) = self.stay_mut(slot) else { continue };
+            let Some(stay) = self.stays.get_mut(slot.0 as usize).and_then(Option::as_mut) else { continue };
             stay.is_ready = false;
             if away == Some(slot) {
                 // The answer will be about the place as it is: it must not move meanwhile.
                 continue;
             }
-            let decision = match stay.hold.room.lock().tail.as_ref() {
-                Some(tail) => stay.cursor.decide(tail, budget),
-                None => Decision::Wait,
+            let (decision, notices) = {
+                let room = stay.hold.room.lock();
+                let decision = match room.tail.as_ref() {
+                    Some(tail) => stay.cursor.decide(tail, budget),
+                    None => Decision::Wait,
+                };
+                let notices = match (&decision, &mut stay.notices, room.notices(), &self.attending) {
+                    (Decision::Wait, Some(place), Some(notices), Some(attending)) => {
+                        let max = budget.entries.min(budget.bytes / NOTICE_BYTES).max(1);
+                        notices.read(place, &attending.attendee.who, &rooms.limits, max)
+                    }
+                    _ => Vec::new(),
+                };
+                (decision, notices)
             };
             match decision {
                 Decision::Deliver(entries) => return Poll::Ready(self.deliver(slot, entries)),
                 Decision::Tell(bounds) => return Poll::Ready(self.tell(slot, bounds)),
-                Decision::Wait => {}
+                Decision::Wait if notices.is_empty() => {}
+                Decision::Wait => {
+                    let room = self.room_at(slot);
+                    self.make_ready(slot);
+                    return Poll::Ready(Step::Notices { room, notices });
+                }
                 // It is marked when its rest is over.
                 Decision::Read | Decision::Check if stay.rests() => {}
                 Decision::Read | Decision::Check if away.is_some() => self.behind.push_back(slot),
@@ -242,6 +315,14 @@ impl Turns {
             self.stays.len() - 1
         });
         Slot(u32::try_from(free).expect("the number of rooms per reader is limited"))
+    }
+}
+
+impl Drop for Turns {
+    fn drop(&mut self) {
+        if let Some(Attending { attendee, roll_call: Some(roll_call), .. }) = self.attending.as_deref() {
+            roll_call.drop_out(attendee, self.by_room.keys());
+        }
     }
 }
 

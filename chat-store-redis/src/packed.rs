@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chat_core::{
-    Author, Body, Bookmark, DisplayName, Entry, Epoch, Fingerprint, Kind, MessageKey, News, Offset, Position,
-    RoomId, Timestamp, UserId,
+    Author, Body, Bookmark, DisplayName, Edge, Entry, Epoch, Fingerprint, Kind, MessageKey, News, NodeId,
+    Notice, Offset, Position, RoomId, Timestamp, Typing, UserId,
 };
 
 /// Added to the kind of an entry whose body was removed.
@@ -65,15 +65,82 @@ pub(crate) fn news(news: &News) -> Option<Vec<u8>> {
             out.push(b'R');
             put_position(&mut out, *position);
         }
+        News::Notice { from, notice, .. } => {
+            out.push(b'N');
+            put(&mut out, from.0, 8);
+            put_notice(&mut out, notice)?;
+        }
         // Of a later version of the engine.
         _ => return None,
     }
     Some(out)
 }
 
+fn put_notice(out: &mut Vec<u8>, notice: &Notice) -> Option<()> {
+    match notice {
+        Notice::Presence { who, change, version } => {
+            out.push(match change {
+                Edge::Arrived => b'a',
+                Edge::Left => b'l',
+                Edge::Renamed => b'r',
+            });
+            put(out, *version, 8);
+            put_author(out, who);
+        }
+        Notice::Typing { who, typing } => {
+            out.push(if *typing == Typing::Started { b't' } else { b's' });
+            put_author(out, who);
+        }
+        Notice::Read { user, offset } => {
+            out.push(b'o');
+            put(out, offset.get(), 7);
+            out.extend_from_slice(user.as_str().as_bytes());
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+fn take_notice(mut rest: &[u8]) -> Option<Notice> {
+    let (sort, behind) = rest.split_first()?;
+    rest = behind;
+    let change = match sort {
+        b'a' => Edge::Arrived,
+        b'l' => Edge::Left,
+        b'r' => Edge::Renamed,
+        b't' => return Some(Notice::Typing { who: take_author(rest)?, typing: Typing::Started }),
+        b's' => return Some(Notice::Typing { who: take_author(rest)?, typing: Typing::Stopped }),
+        b'o' => {
+            let offset = Offset::new(number(&mut rest, 7)?)?;
+            let user = UserId::new(std::str::from_utf8(rest).ok()?).ok()?;
+            return Some(Notice::Read { user, offset });
+        }
+        _ => return None,
+    };
+    let version = number(&mut rest, 8)?;
+    Some(Notice::Presence { who: take_author(rest)?, change, version })
+}
+
+fn put_author(out: &mut Vec<u8>, author: &Author) {
+    put(out, author.id.as_str().len() as u64, 2);
+    out.extend_from_slice(author.id.as_str().as_bytes());
+    out.extend_from_slice(author.name.as_str().as_bytes());
+}
+
+fn take_author(mut rest: &[u8]) -> Option<Author> {
+    let length = number(&mut rest, 2)?;
+    let id = UserId::new(text(&mut rest, length)?).ok()?;
+    let name = DisplayName::new(std::str::from_utf8(rest).ok()?).ok()?;
+    Some(Author { id, name })
+}
+
 /// The news that was published about `room`. None: that is none, or of a later version.
 pub(crate) fn heard(room: RoomId, published: &[u8]) -> Option<News> {
     let (sort, mut rest) = published.split_first()?;
+    if *sort == b'N' {
+        let from = NodeId(number(&mut rest, 8)?);
+        return Some(News::Notice { room, from, notice: take_notice(rest)? });
+    }
     let position = Position {
         epoch: Epoch::from_number(number(&mut rest, 6)?),
         offset: Offset::new(number(&mut rest, 7)?)?,
@@ -168,8 +235,20 @@ mod tests {
             let room = RoomId::new("a").unwrap();
             let redacted = News::Redacted { room: room.clone(), position: entry.position };
             let grown = News::Grown { room: room.clone(), head: entry.bookmark() };
+            let from = NodeId(entry.fingerprint.number() << 9);
+            let who = entry.author.clone();
+            let version = entry.at.millis();
+            let notices = [
+                Notice::Presence { who: who.clone(), change: Edge::Arrived, version },
+                Notice::Presence { who: who.clone(), change: Edge::Left, version },
+                Notice::Presence { who: who.clone(), change: Edge::Renamed, version },
+                Notice::Typing { who: who.clone(), typing: Typing::Started },
+                Notice::Typing { who: who.clone(), typing: Typing::Stopped },
+                Notice::Read { user: who.id, offset: entry.position.offset },
+            ];
+            let notices = notices.map(|notice| News::Notice { room: room.clone(), from, notice });
             let appended = News::Appended { room: room.clone(), entry: Arc::new(entry) };
-            for told in [redacted, grown, appended] {
+            for told in [redacted, grown, appended].into_iter().chain(notices) {
                 prop_assert_eq!(heard(room.clone(), &news(&told).unwrap()), Some(told));
             }
         }

@@ -12,9 +12,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::sample::*;
 use crate::delivery::{Delivery, Heard, Listener, News, Progress};
 use crate::entry::{Body, Entry, Kind, Timestamp};
-use crate::id::RoomId;
+use crate::id::{NodeId, RoomId};
 use crate::log::{Appended, MessageLog};
+use crate::notice::{Notice, Typing};
 use crate::position::{Bookmark, Epoch, Fingerprint};
+use crate::presence::Edge;
 
 fn epoch() -> Epoch {
     Epoch::from_random(u64::MAX / 3)
@@ -23,6 +25,10 @@ fn epoch() -> Epoch {
 fn grown(room: &RoomId, offset: u64) -> News {
     let head = Bookmark { position: at(epoch(), offset), fingerprint: Fingerprint::from_number(offset) };
     News::Grown { room: room.clone(), head }
+}
+
+fn notice(room: &RoomId, notice: Notice) -> News {
+    News::Notice { room: room.clone(), from: NodeId(u64::MAX), notice }
 }
 
 fn entry(offset: u64) -> Entry {
@@ -96,6 +102,9 @@ pub async fn every_listener_hears_the_news_unchanged(store: impl Delivery + Clon
         News::Appended { room: room.clone(), entry: Arc::new(redacted) },
         News::Grown { room: room.clone(), head: entry.bookmark() },
         News::Redacted { room: room.clone(), position: entry.position },
+        notice(&room, Notice::Presence { who: entry.author.clone(), change: Edge::Renamed, version: 7 }),
+        notice(&room, Notice::Typing { who: entry.author.clone(), typing: Typing::Started }),
+        notice(&room, Notice::Read { user: entry.author.id.clone(), offset: entry.position.offset }),
     ];
     for news in &all {
         for listener in &mut listeners {

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod oracle;
+mod people;
 mod rule;
 mod trace;
 mod world;
@@ -182,4 +183,53 @@ mutants! {
     trims_facts_before_the_snapshot_is_stored => TrimBeforeSnapshot
     names_facts_by_what_they_say_alone => ForgetWhatWasLeft
     confirms_a_read_mark_that_it_does_not_store => MarkReadInMemory
+}
+
+fn assert_people_converge(seed: u64) {
+    let wrong = people::run(seed);
+    assert!(
+        wrong.is_empty(),
+        "seed {seed}: {}\nreplay: CHAT_SEED={seed} cargo nextest run -p chat-core --all-features --test simulation one_seed_of_people",
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn everybody_comes_to_know_who_is_there_within_the_bound() {
+    (0..number("CHAT_SEEDS", 1_000)).for_each(assert_people_converge);
+}
+
+#[test]
+fn one_seed_of_people() {
+    assert_people_converge(number("CHAT_SEED", 0));
+}
+
+fn is_caught_among_people(mutant: Mutant) -> bool {
+    mutate(Some(mutant));
+    let caught = (0..1_000).find(|seed| !people::run(*seed).is_empty());
+    mutate(None);
+    println!("{mutant:?} is caught by seed {caught:?}");
+    caught.is_some()
+}
+
+macro_rules! mutants_among_people {
+    ($($name:ident => $mutant:ident)*) => {
+        mod the_checker_of_presence_notices_an_engine_that {
+            use super::{Mutant, is_caught_among_people};
+            $(
+                #[test]
+                fn $name() {
+                    assert!(is_caught_among_people(Mutant::$mutant));
+                }
+            )*
+        }
+    };
+}
+
+mutants_among_people! {
+    never_compares_who_is_there => NeverSweepPresence
+    goes_on_after_its_lease_has_lapsed => ForgetLapse
+    believes_every_renewal => BelieveRenewals
+    never_evicts_a_dead_node => NeverEvict
+    gives_a_seat_up_only_once => LeaveOnce
 }

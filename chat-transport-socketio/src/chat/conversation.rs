@@ -7,8 +7,8 @@ use std::vec;
 
 use bytes::Bytes;
 use chat_core::{
-    Bookmark, Budget, Chat, Format, Joined, Offset, OwnRoom, OwnRooms, Published, Reader, Roles, RoomId, Run,
-    Since, Step,
+    Bookmark, Budget, DisplayName, Format, Joined, Offset, OwnRoom, OwnRooms, Published, Reader, Roles,
+    RoomId, Run, Since, Step, Told, Typing,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -39,7 +39,6 @@ pub(super) enum Protocol {
 pub(super) struct Conversation {
     pub(super) identity: Identity,
     pub(super) protocol: Protocol,
-    chat: Chat,
     pub(super) signed_in: SignedIn,
     reader: Reader,
     places: Mutex<Places>,
@@ -57,12 +56,19 @@ pub(super) struct Conversation {
 #[derive(Debug)]
 struct Due {
     room: RoomId,
-    lost: Option<(Frame, Bookmark)>,
-    /// What is told of the connection itself.
-    told: Option<Frame>,
-    entries: vec::IntoIter<Arc<Published>>,
+    what: What,
     /// Nothing follows: the client is signed out.
     is_last: bool,
+}
+
+#[derive(Debug)]
+enum What {
+    Lost(Frame, Bookmark),
+    Entries(vec::IntoIter<Arc<Published>>),
+    /// They are no entries: no place moves by them.
+    Notices(vec::IntoIter<Arc<Published<Told>>>),
+    /// Something about the connection itself.
+    Told(Frame),
 }
 
 impl Conversation {
@@ -71,7 +77,6 @@ impl Conversation {
         identity: Identity,
         protocol: Protocol,
         signed_in: SignedIn,
-        chat: Chat,
         reader: Reader,
         spent: Arc<Spent>,
         user: Connected,
@@ -79,7 +84,7 @@ impl Conversation {
     ) -> Self {
         let places = Mutex::new(Places::new(base));
         let (joins, due, unremembered) = (Spent::default(), Mutex::default(), Mutex::default());
-        Self { identity, protocol, signed_in, chat, reader, places, spent, unremembered, joins, user, due }
+        Self { identity, protocol, signed_in, reader, places, spent, unremembered, joins, user, due }
     }
 
     /// Joins a room, or moves to another place in it. When it returns, nothing of the old place follows, and nothing of the new one has
@@ -127,7 +132,7 @@ impl Conversation {
         if rooms.is_empty() {
             return Ok(());
         }
-        let handles = self.chat.remember_rooms(self.identity.id(), &rooms).await?;
+        let handles = self.reader.chat().remember_rooms(self.identity.id(), &rooms).await?;
         rooms.iter().zip(handles).for_each(|(room, handle)| self.name(room, handle));
         *self.unremembered() = Vec::new();
         Ok(())
@@ -161,7 +166,7 @@ impl Conversation {
 
     async fn join_news(&self) {
         let seen = self.places().facts();
-        let own = patiently(|| async { Ok(self.chat.own_rooms(self.identity.id()).await?) }).await;
+        let own = patiently(|| async { Ok(self.reader.chat().own_rooms(self.identity.id()).await?) }).await;
         let Ok(OwnRooms { rooms, at, .. }) = own else { return };
         for own in news(&rooms, seen) {
             if let Err(problem) = patiently(|| self.enter(own)).await {
@@ -199,6 +204,18 @@ impl Conversation {
 
     pub(super) fn is_in(&self, room: &RoomId) -> bool {
         self.reader.is_in(room)
+    }
+
+    /// Tells the others in a room that the client types, or has stopped.
+    pub(super) async fn typing(&self, room: &RoomId, typing: Typing) -> Result<(), Problem> {
+        Ok(self.reader.typing(room, typing).await?)
+    }
+
+    /// Shows the client by another name from now on, in its rooms and on what it posts.
+    pub(super) fn rename(&self, name: DisplayName) -> Result<(), Problem> {
+        self.identity.rename(name.clone())?;
+        self.reader.rename(&name);
+        Ok(())
     }
 
     fn forget(&self, room: &RoomId) {
@@ -264,7 +281,7 @@ impl Entries {
         let mut waiting = self.conversation.due();
         // What was taken out of a room before its client was gets nothing of it any more.
         let is_over = signed_in.has_expired();
-        waiting.take_if(|due| due.has_entries() && (is_over || !reader.is_in(&due.room)));
+        waiting.take_if(|due| due.is_of_a_room() && (is_over || !reader.is_in(&due.room)));
         loop {
             if let Some(due) = &mut *waiting {
                 if due.offer_to(outlet, *protocol, &mut places) == Offer::Full {
@@ -321,13 +338,12 @@ impl Source for Entries {
 impl Due {
     fn from(step: Step, protocol: Protocol, places: &mut Places) -> Option<Self> {
         Some(match step {
-            Step::Run(Run { room, entries }) => {
-                Self { room, lost: None, told: None, entries: entries.into_iter(), is_last: false }
-            }
+            Step::Run(Run { room, entries }) => Self::of(room, What::Entries(entries.into_iter())),
             Step::Lost { room, bounds, start } => {
-                let lost = Some((wire::history_lost(&room, &bounds, start), start));
-                Self { room, lost, told: None, entries: Vec::new().into_iter(), is_last: false }
+                let what = What::Lost(wire::history_lost(&room, &bounds, start), start);
+                Self::of(room, what)
             }
+            Step::Notices { room, notices } => Self::of(room, What::Notices(notices.into_iter())),
             Step::Removed { room, removal } => {
                 places.remove(&room);
                 match protocol {
@@ -349,61 +365,77 @@ impl Due {
         }
     }
 
+    fn of(room: RoomId, what: What) -> Self {
+        Self { room, what, is_last: false }
+    }
+
     fn telling(frame: Frame) -> Self {
-        let room = RoomId::reserved("~").expect("a plain name");
-        Self { room, lost: None, told: Some(frame), entries: Vec::new().into_iter(), is_last: false }
+        Self::of(RoomId::reserved("~").expect("a plain name"), What::Told(frame))
     }
 
     fn last(frame: Frame) -> Self {
         Self { is_last: true, ..Self::telling(frame) }
     }
 
-    fn has_entries(&self) -> bool {
-        self.lost.is_some() || !self.entries.as_slice().is_empty()
+    /// Whether it is about a room, rather than the connection itself.
+    fn is_of_a_room(&self) -> bool {
+        !matches!(self.what, What::Told(_))
     }
 
     /// Offers one after another, until all are taken or there is no more room.
     fn offer_to(&mut self, outlet: &mut Outlet<'_, '_>, protocol: Protocol, places: &mut Places) -> Offer {
-        if let Some(told) = &self.told {
-            if outlet.offer(told, |place| places.write(place)) == Offer::Full {
-                return Offer::Full;
-            }
-            self.told = None;
-        }
-        let mut offer = |frame: &Frame, at: Bookmark| {
+        let mut offer = |frame: &Frame, at: Option<Bookmark>| {
             outlet.offer(frame, |place| {
-                places.advance(&self.room, Mark::at(at));
+                if let Some(at) = at {
+                    places.advance(&self.room, Mark::at(at));
+                }
                 places.write(place);
             })
         };
-        if let Some((lost, start)) = &self.lost {
-            if offer(lost, *start) == Offer::Full {
-                return Offer::Full;
+        match &mut self.what {
+            What::Told(told) => return offer(told, None),
+            What::Lost(lost, start) => return offer(lost, Some(*start)),
+            // An entry that this protocol has no word for is not passed over in the tokens either, but by the next one.
+            What::Entries(entries) => {
+                while let Some(entry) = entries.as_slice().first() {
+                    if let Some(frame) = frame(protocol, &self.room, entry)
+                        && offer(&frame, Some(entry.bookmark())) == Offer::Full
+                    {
+                        return Offer::Full;
+                    }
+                    entries.next();
+                }
             }
-            self.lost = None;
-        }
-        // An entry that this protocol has no word for is not passed over in the tokens either, but by the next one.
-        while let Some(entry) = self.entries.as_slice().first() {
-            if let Some(frame) = frame(protocol, &self.room, entry)
-                && offer(&frame, entry.bookmark()) == Offer::Full
-            {
-                return Offer::Full;
+            What::Notices(notices) => {
+                while let Some(notice) = notices.as_slice().first() {
+                    if let Some(frame) = notice_frame(&self.room, notice)
+                        && offer(&frame, None) == Offer::Full
+                    {
+                        return Offer::Full;
+                    }
+                    notices.next();
+                }
             }
-            self.entries.next();
         }
         Offer::Taken
     }
 }
 
+const TUTORIAL: Format = Format::new(0);
+const FULL: Format = Format::new(1);
+
 /// An entry as a protocol tells it, encoded once for all its readers; `None` where it says nothing of such an entry.
 fn frame(protocol: Protocol, room: &RoomId, entry: &Published) -> Option<Frame> {
-    const TUTORIAL: Format = Format::new(0);
-    const FULL: Format = Format::new(1);
     let bytes = match protocol {
         Protocol::Tutorial => entry.encoded(TUTORIAL, |entry| cached(wire::tutorial_event(entry))),
         Protocol::Full => entry.encoded(FULL, |entry| cached(wire::full_event(room, entry))),
     };
     Frame::from_bytes(bytes)
+}
+
+/// A notice as the full protocol tells it, encoded once for all its readers. In the tutorial's nobody is told any.
+fn notice_frame(room: &RoomId, notice: &Published<Told>) -> Option<Frame> {
+    Frame::from_bytes(notice.encoded(FULL, |told| cached(wire::told(room, told))))
 }
 
 /// No frame is empty, so emptiness stands for none.

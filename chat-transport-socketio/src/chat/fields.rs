@@ -45,6 +45,12 @@ impl<'a> Fields<'a> {
         self.parsed(name, "a non-negative integer")
     }
 
+    /// Yes or no, which must be said.
+    pub(super) fn required_flag(&self, name: &str) -> Result<bool, Problem> {
+        let flag = self.parsed(name, "true or false")?;
+        flag.ok_or_else(|| Problem::bad_request(format!("`{name}` is missing")))
+    }
+
     /// The room that must be there, by a name that clients may use.
     pub(super) fn room(&self) -> Result<RoomId, Problem> {
         RoomId::from_client(&self.required_text("room")?).map_err(|invalid| invalid_field("room", &invalid))

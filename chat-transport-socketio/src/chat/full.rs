@@ -1,6 +1,8 @@
 //! The full protocol: requests of one object, each answered by `{ok: true, …}` or `{ok: false, error}`.
 
-use chat_core::{Draft, HistoryLimit, Kind, MessageKey, Offset, OverviewLimit, RoomId, Since, UserId};
+use chat_core::{
+    DisplayName, Draft, HistoryLimit, Kind, MessageKey, Offset, OverviewLimit, RoomId, Since, Typing, UserId,
+};
 
 use super::accounts::Token;
 use super::content;
@@ -16,6 +18,8 @@ use crate::{Ack, Args, Event, Socket};
 
 /// Messages of a page for which no `limit` was asked.
 const HISTORY_MESSAGES: u32 = 50;
+/// People of a page of members, at most.
+const MEMBERS_MAX: u32 = 200;
 
 /// Handles one event. What nobody waits for is carried out only where that has an effect.
 pub(super) async fn handle(
@@ -25,7 +29,8 @@ pub(super) async fn handle(
     event: &Event,
     ack: Option<Ack>,
 ) {
-    let has_effect = matches!(event.name(), "join" | "leave" | "post" | "read" | "direct");
+    let has_effect =
+        matches!(event.name(), "join" | "leave" | "post" | "read" | "direct" | "typing" | "rename");
     if ack.is_none() {
         if !has_effect {
             return;
@@ -55,9 +60,9 @@ pub(super) async fn handle(
 }
 
 async fn request(service: &Service, conversation: &Conversation, event: &Event) -> Result<Args, Problem> {
-    let is_known =
-        matches!(event.name(), "join" | "leave" | "post" | "history" | "rooms" | "direct" | "refresh");
-    if !is_known && !moderation::is_measure(event.name()) {
+    const REQUESTS: [&str; 10] =
+        ["join", "leave", "post", "history", "rooms", "direct", "members", "typing", "rename", "refresh"];
+    if !REQUESTS.contains(&event.name()) && !moderation::is_measure(event.name()) {
         return Err(Problem::new(Code::Unsupported, "this server has no such request"));
     }
     let fields = Fields::parse("the request", event.arg(0).unwrap_or_default())?;
@@ -65,6 +70,9 @@ async fn request(service: &Service, conversation: &Conversation, event: &Event) 
         "join" => join(service, conversation, &fields).await,
         "leave" => leave(service, conversation, &fields).await,
         "post" => post(service, conversation, event, &fields).await,
+        "members" => members(service, conversation, &fields).await,
+        "typing" => typing(conversation, &fields).await,
+        "rename" => rename(conversation, &fields),
         "rooms" => rooms(service, conversation, &fields).await,
         "direct" => direct(service, conversation, &fields).await,
         "refresh" => refresh(service, conversation, &fields).await,
@@ -213,4 +221,37 @@ async fn history(
         page = service.chat.history(who, &room, Some(page.from), limit).await?;
     }
     Ok(wire::history(&room, &page))
+}
+
+async fn members(
+    service: &Service,
+    conversation: &Conversation,
+    fields: &Fields<'_>,
+) -> Result<Args, Problem> {
+    let room = fields.room()?;
+    let after = fields.text("after")?.map(|after| UserId::new(&after)).transpose();
+    let after = after.map_err(|invalid| invalid_field("after", &invalid))?;
+    let limit = match fields.count("limit")? {
+        None => MEMBERS_MAX,
+        Some(0) => return Err(Problem::bad_request("`limit` must be at least 1")),
+        Some(limit) => u32::try_from(limit).unwrap_or(u32::MAX).min(MEMBERS_MAX),
+    };
+    if !conversation.is_in(&room) {
+        return Err(Problem::new(Code::NotJoined, "join the room before you ask who is there"));
+    }
+    let who = conversation.identity.id();
+    Ok(wire::members(&service.chat.members(who, &room, after.as_ref(), limit).await?))
+}
+
+async fn typing(conversation: &Conversation, fields: &Fields<'_>) -> Result<Args, Problem> {
+    let room = fields.room()?;
+    let typing = if fields.required_flag("typing")? { Typing::Started } else { Typing::Stopped };
+    conversation.typing(&room, typing).await?;
+    Ok(wire::done())
+}
+
+fn rename(conversation: &Conversation, fields: &Fields<'_>) -> Result<Args, Problem> {
+    let name = DisplayName::new(&fields.required_text("name")?);
+    conversation.rename(name.map_err(|invalid| invalid_field("name", &invalid))?)?;
+    Ok(wire::done())
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::accounts::Account;
 use super::auth::{Hello, Secret};
+use super::problem::{Code, Problem};
 use crate::Lineage;
 
 /// Begins the ids of all guests.
@@ -42,9 +44,11 @@ impl fmt::Debug for GuestKey {
 }
 
 /// Who a connection is.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Identity {
     author: Author,
+    /// By which name it is shown since it has asked for another.
+    renamed: Mutex<Option<DisplayName>>,
     lineage: Lineage,
     /// Whether the author is the same on every connection of the client, also without a `pid`.
     lasts: bool,
@@ -58,7 +62,7 @@ impl Identity {
             None => (guest_id(lineage.bytes()), false),
         };
         let name = hello.name.clone().unwrap_or_else(|| default_name(&id));
-        Self { author: Author { id, name }, lineage, lasts }
+        Self { author: Author { id, name }, renamed: Mutex::default(), lineage, lasts }
     }
 
     /// Somebody who has an account.
@@ -68,7 +72,7 @@ impl Identity {
             let text: String = id.as_str().chars().take(NAME_CHARACTERS_MAX).collect();
             DisplayName::new(&text).expect("the beginning of an id is a name")
         });
-        Self { author: Author { id, name }, lineage, lasts: true }
+        Self { author: Author { id, name }, renamed: Mutex::default(), lineage, lasts: true }
     }
 
     pub(super) fn id(&self) -> &UserId {
@@ -80,9 +84,19 @@ impl Identity {
         self.lasts
     }
 
-    /// In whose name a post of the full protocol is stored.
+    /// In whose name a post of the full protocol is stored, and by which others see it.
     pub(super) fn author(&self) -> Author {
-        self.author.clone()
+        let renamed = self.renamed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Author { id: self.author.id.clone(), name: renamed.unwrap_or_else(|| self.author.name.clone()) }
+    }
+
+    /// Has another name from now on. Guests alone: the name of anybody else is not for the client to choose.
+    pub(super) fn rename(&self, name: DisplayName) -> Result<(), Problem> {
+        if !self.author.id.as_str().starts_with(GUEST) {
+            return Err(Problem::new(Code::Forbidden, "only guests choose their names"));
+        }
+        *self.renamed.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
+        Ok(())
     }
 
     /// In whose name a post of the tutorial's protocol is stored.
@@ -93,7 +107,7 @@ impl Identity {
         if self.lasts {
             return self.author();
         }
-        Author { id: UserId::new(SHARED).expect("a plain id"), name: self.author.name.clone() }
+        Author { id: UserId::new(SHARED).expect("a plain id"), name: self.author().name }
     }
 
     /// The key under which a post of the tutorial's protocol is stored: its own, or a new one.
@@ -205,6 +219,14 @@ mod tests {
         assert_eq!(identity(SECRET, [1; 16]).author().name.as_str(), "Ada");
         let nameless = identity("{}", [1; 16]).author();
         assert_eq!(nameless.name.as_str(), format!("Guest {}", &nameless.id.as_str()[6..10]));
+    }
+
+    #[test]
+    fn a_guest_that_renames_itself_stays_who_it_is() {
+        let guest = identity(SECRET, [1; 16]);
+        let (before, name) = (guest.author(), DisplayName::new("Countess").unwrap());
+        guest.rename(name.clone()).unwrap();
+        assert_eq!(guest.author(), Author { name, ..before });
     }
 
     #[test]

@@ -104,6 +104,8 @@ impl From<ChatError> for Problem {
             ChatError::TooManyRooms { .. }
             | ChatError::TooManyOwnRooms { .. }
             | ChatError::TooManySanctions { .. } => Code::BadRequest,
+            ChatError::NotInRoom => Code::NotJoined,
+            ChatError::NoPresence => Code::Unsupported,
             ChatError::Store(error) => return error.clone().into(),
             _ => return Self::new(Code::Unavailable, "the server cannot do this now"),
         };
@@ -143,6 +145,8 @@ mod tests {
             (ChatError::TooManyRooms { max: 1 }, Code::BadRequest, false),
             (ChatError::TooManyOwnRooms { max: 1 }, Code::BadRequest, false),
             (ChatError::TheirRoomsFull, Code::Forbidden, false),
+            (ChatError::NotInRoom, Code::NotJoined, false),
+            (ChatError::NoPresence, Code::Unsupported, false),
             (StoreError::unavailable("s", "x").into(), Code::Unavailable, true),
             (StoreError::indeterminate("s", "x").into(), Code::Unavailable, true),
             (StoreError::corrupt("s", "x").into(), Code::Unavailable, true),

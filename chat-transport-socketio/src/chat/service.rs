@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::{Chat, Joined, Offset, OwnRoom, OwnRooms, RoomId, Since, Timestamp, Who};
+use chat_core::{Attendee, Chat, ConnectionId, Joined, Offset, OwnRoom, OwnRooms, RoomId, Since, Timestamp};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -89,7 +89,14 @@ impl Service {
             known.iter().flat_map(|base| &base.rooms).map(|(room, _)| room.clone()).collect();
         let seen = known.as_ref().map(|base| base.facts.plus(facts));
         let roles = account.map(|account| account.roles).unwrap_or_default();
-        let reader = self.chat.reader(Who { id: identity.id().clone(), roles });
+        let connection =
+            ConnectionId::new(&socket.id().to_string()).expect("an id of a socket is plain text");
+        let attendee = Attendee::new(identity.author(), connection).with_roles(roles);
+        let reader = self.chat.reader_as(match protocol {
+            Protocol::Full => attendee,
+            // It has no words for what others do, but they see that it is there.
+            Protocol::Tutorial => attendee.without_notices(),
+        });
         // Now that it is among those who are told, what was decided before it was is asked.
         let mark = patiently(|| async { Ok(self.chat.moderation_mark()?) }).await?;
         patiently(|| async { Ok(self.chat.admits(identity.id())?) }).await?;
@@ -102,8 +109,7 @@ impl Service {
         let known = known.filter(|_| socket.recovered());
         let kept = known.as_ref().map_or(&[][..], |base| &base.rooms);
         let user = self.users.connect(identity.id(), self.settings.connections_per_user)?;
-        let chat = self.chat.clone();
-        let conversation = Conversation::new(identity, protocol, signed_in, chat, reader, spent, user, kept);
+        let conversation = Conversation::new(identity, protocol, signed_in, reader, spent, user, kept);
         let own = match protocol {
             Protocol::Tutorial => None,
             Protocol::Full => {

@@ -6,7 +6,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use chat_core::{
-    Bookmark, Bounds, Entry, History, Joined, Kind, Offset, Overview, Receipt, RoomId, Timestamp,
+    Author, Bookmark, Bounds, Entry, History, Joined, Kind, Offset, Overview, Receipt, RoomId, Roster,
+    Timestamp, Told, Typing, UserId,
 };
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -50,6 +51,102 @@ pub(super) fn history_lost(room: &RoomId, bounds: &Bounds, start: Bookmark) -> F
     let (oldest, head) = ends(bounds);
     let lost = Lost { room: room.as_str(), pos: start.to_string(), oldest, head };
     Frame::event(NAMESPACE, "history_lost", &args(&lost))
+}
+
+/// What is told of the people in a room; nothing where the protocol has no word for it.
+pub(super) fn told(room: &RoomId, told: &Told) -> Option<Frame> {
+    #[derive(Serialize)]
+    struct Notice<'a, T> {
+        room: &'a str,
+        #[serde(flatten)]
+        what: T,
+    }
+    #[derive(Serialize)]
+    struct Presence<'a> {
+        user: From<'a>,
+        online: bool,
+        version: u64,
+        count: u64,
+    }
+    #[derive(Serialize)]
+    struct Reset<'a> {
+        version: u64,
+        count: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        online: Option<Vec<From<'a>>>,
+    }
+    #[derive(Serialize)]
+    struct Types<'a> {
+        user: From<'a>,
+        typing: bool,
+    }
+    #[derive(Serialize)]
+    struct Id<'a> {
+        id: &'a str,
+    }
+    #[derive(Serialize)]
+    struct Read<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        user: Option<Id<'a>>,
+        offset: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        count: Option<u64>,
+    }
+    #[derive(Serialize)]
+    struct Count {
+        count: u64,
+    }
+    fn event(name: &str, room: &RoomId, what: impl Serialize) -> Frame {
+        Frame::event(NAMESPACE, name, &args(&Notice { room: room.as_str(), what }))
+    }
+    fn id(user: &UserId) -> Option<Id<'_>> {
+        Some(Id { id: user.as_str() })
+    }
+    Some(match told {
+        Told::Presence { who, online, version, count } => {
+            let user = From::of(who);
+            event("presence", room, Presence { user, online: *online, version: *version, count: *count })
+        }
+        Told::Reset { version, count, online } => {
+            let online = online.as_ref().map(|online| online.iter().map(From::of).collect());
+            event("presence_reset", room, Reset { version: *version, count: *count, online })
+        }
+        Told::Typing { who, typing } => {
+            event("typing", room, Types { user: From::of(who), typing: *typing == Typing::Started })
+        }
+        Told::ManyTyping { count } => event("typing", room, Count { count: *count }),
+        Told::Read { user, offset } => {
+            event("read", room, Read { user: id(user), offset: offset.get(), count: None })
+        }
+        Told::ManyRead { offset, count } => {
+            event("read", room, Read { user: None, offset: offset.get(), count: Some(*count) })
+        }
+        _ => return None,
+    })
+}
+
+/// The reply to `members`.
+pub(super) fn members(roster: &Roster) -> Args {
+    #[derive(Serialize)]
+    struct Reply<'a> {
+        ok: bool,
+        members: Vec<Member<'a>>,
+        version: u64,
+        total: u64,
+    }
+    #[derive(Serialize)]
+    struct Member<'a> {
+        id: &'a str,
+        name: &'a str,
+        devices: u32,
+    }
+    let members = roster.members.iter().map(|member| Member {
+        id: member.user.as_str(),
+        name: member.name.as_str(),
+        devices: member.devices,
+    });
+    let Roster { version, total, .. } = *roster;
+    args(&Reply { ok: true, members: members.collect(), version, total })
 }
 
 /// The reply to a request that has nothing to add.
@@ -216,6 +313,12 @@ struct From<'a> {
     name: &'a str,
 }
 
+impl<'a> From<'a> {
+    fn of(who: &'a Author) -> Self {
+        Self { id: who.id.as_str(), name: who.name.as_str() }
+    }
+}
+
 impl<'a> Message<'a> {
     fn new(room: &'a RoomId, entry: &'a Entry, content: Option<&'a Content<'_>>) -> Self {
         Self {
@@ -223,7 +326,7 @@ impl<'a> Message<'a> {
             offset: entry.position.offset.get(),
             pos: entry.bookmark().to_string(),
             id: told_key(&entry.author.id, &entry.key),
-            from: From { id: entry.author.id.as_str(), name: entry.author.name.as_str() },
+            from: From::of(&entry.author),
             content: content.map(|content| &*content.json),
             at: entry.at.millis(),
             redacted: content.is_none(),

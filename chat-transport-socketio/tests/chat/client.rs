@@ -20,6 +20,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Client {
     socket: WebSocketStream<TcpStream>,
     received: VecDeque<Received>,
+    /// Events about people, which come whenever somebody comes or goes: most tests are not about them.
+    notices: VecDeque<(String, Value)>,
     next_ack: u64,
     /// What came with CONNECT.
     pub(crate) welcome: Value,
@@ -101,7 +103,13 @@ impl Client {
         let address = stream.peer_addr().unwrap();
         let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
         let (socket, _) = client_async(url.into_client_request().unwrap(), stream).await.unwrap();
-        let mut client = Self { socket, received: VecDeque::new(), next_ack: 0, welcome: Value::Null };
+        let mut client = Self {
+            socket,
+            received: VecDeque::new(),
+            notices: VecDeque::new(),
+            next_ack: 0,
+            welcome: Value::Null,
+        };
         assert!(client.message().await.unwrap().to_text().unwrap().starts_with('0'));
         client.write(Message::text(format!("40{auth}"))).await;
         match client.message().await {
@@ -204,6 +212,20 @@ impl Client {
         self.received.pop_front().unwrap()
     }
 
+    /// The next event about people: its name and its argument.
+    pub(crate) async fn notice(&mut self) -> (String, Value) {
+        while self.notices.is_empty() {
+            assert!(self.receive().await, "closed");
+        }
+        self.notices.pop_front().unwrap()
+    }
+
+    /// The events about people up to now: what came before the answer to a request.
+    pub(crate) async fn notices(&mut self) -> Vec<(String, Value)> {
+        self.ask("unheard of", json!({})).await;
+        self.notices.drain(..).collect()
+    }
+
     /// The next packet that says more than where the client is: an event of that name, and its first argument.
     pub(crate) async fn expect(&mut self, expected: &str) -> Value {
         loop {
@@ -292,6 +314,10 @@ impl Client {
         self.received.push_back(match kind {
             "42" | "45" => {
                 let name = args.remove(0).as_str().unwrap().to_owned();
+                if matches!(name.as_str(), "presence" | "presence_reset" | "typing" | "read") {
+                    self.notices.push_back((name, args.remove(0)));
+                    return true;
+                }
                 Received::Event { name, args, raw, attachments }
             }
             "43" | "46" => Received::Ack { id: id.parse().unwrap(), args, raw, attachments },

@@ -11,6 +11,7 @@ mod full;
 mod history;
 mod load;
 mod outage;
+mod people;
 mod rooms;
 mod server;
 mod store;
