@@ -747,7 +747,8 @@ async fn who_was_banned_from_a_room_meanwhile_is_refused_and_told_which() {
 
 #[tokio::test]
 async fn places_that_are_abridged_are_checked_together() {
-    let chat = Chat::builder(Backends::from_store(MemoryStore::new())).start().await.unwrap();
+    let chat = Chat::builder(Backends::from_store(MemoryStore::new())).without_presence();
+    let chat = chat.start().await.unwrap();
     let recovery = chat::recovery(&chat).await.unwrap();
     let (io, address) = serving(recovery, chat::namespace(chat.clone(), ChatSettings::default())).await;
     let names: Vec<String> = (0..9).map(|number| format!("room {number}")).collect();
