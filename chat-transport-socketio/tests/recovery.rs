@@ -849,7 +849,8 @@ async fn who_was_signed_out_gets_neither_session_nor_guest_back_by_a_pid_from_be
 
 #[tokio::test]
 async fn places_that_are_abridged_are_checked_together() {
-    let chat = Chat::builder(Backends::from_store(MemoryStore::new())).start().await.unwrap();
+    let chat = Chat::builder(Backends::from_store(MemoryStore::new())).without_presence();
+    let chat = chat.start().await.unwrap();
     let recovery = chat::recovery(&chat).await.unwrap();
     let (io, address) = serving(recovery, chat::namespace(chat.clone(), ChatSettings::default())).await;
     let names: Vec<String> = (0..9).map(|number| format!("room {number}")).collect();
