@@ -202,7 +202,8 @@ impl World {
             let random = Mutex::new(StdRng::seed_from_u64(seed ^ number));
             let rule = Rule { random, doubtful, is_calm: self.is_calm.clone() };
             let chat = Chat::builder(backends.clone()).limits(self.limits.clone()).authority(rule);
-            let chat = chat.node(NodeId(seed ^ number));
+            // Who is there is simulated in `people.rs`.
+            let chat = chat.node(NodeId(seed ^ number)).without_presence();
             if let Ok(chat) = chat.start().await {
                 return Node { chat: Some(chat), faults, deafen, down: CancellationToken::new() };
             }
