@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict';
 
-import { guestSecret } from '../../page/guest.js';
-import { textOf } from '../../page/list.js';
-import { Outbox, randomId } from '../../page/outbox.js';
-import { Timeline } from '../../page/timeline.js';
+import { guestSecret } from '../../page/client/guest.js';
+import { textOf } from '../../page/view/list.js';
+import { Outbox, randomId } from '../../page/client/outbox.js';
+import { Timeline } from '../../page/client/timeline.js';
 
 import { test } from './support/testing.js';
 

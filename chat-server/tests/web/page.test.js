@@ -301,17 +301,6 @@ test('lost history is told, and the list starts afresh with what there is', asyn
   await picture(ada.page, 'lost');
 });
 
-test('without the official client the page says what to do', async (t) => {
-  const server = await startServer(t);
-  const browser = await startBrowser(t);
-  const user = await newUser(browser);
-  const page = await user.profile.newPage();
-  await page.route('**/socket.io/socket.io.js', (route) => route.fulfill({ status: 503, contentType: 'text/plain', body: 'Install npm and build again.' }));
-  await page.goto(server.url);
-  await page.waitForSelector('#warning:not([hidden])');
-  await until(async () => (await page.textContent('#warning')) === 'Install npm and build again.', 'it says so');
-});
-
 test('a message that was removed says so in its place', async (t) => {
   const server = await startServer(t);
   const browser = await startBrowser(t);

@@ -1,12 +1,13 @@
 // The chat page: ties the form, the list, the outbox and the connection together.
 
+import { io } from 'socket.io-client';
+
 import { Connection } from './connection.js';
-import { guestSecret } from './guest.js';
+import { guestSecret } from '../client/guest.js';
 import { List, textOf } from './list.js';
-import { Outbox } from './outbox.js';
+import { Outbox } from '../client/outbox.js';
 
 const ROOM = 'general';
-const CLIENT = '/socket.io/socket.io.js';
 
 const byId = (id) => document.getElementById(id);
 const input = byId('input');
@@ -34,8 +35,7 @@ input.addEventListener('input', keepTyping);
 byId('form').addEventListener('submit', submit);
 addEventListener('storage', followOtherTabs);
 
-if (typeof io === 'function') begin();
-else explainMissingClient();
+begin();
 warnIfNotDurable();
 
 /** What is written meanwhile waits in the outbox. */
@@ -130,16 +130,6 @@ function keepTyping() {
 
 function warnIfNotDurable() {
   if (!outbox.durable) warn('This browser keeps nothing for this page: what has not been sent yet is gone when you close it.');
-}
-
-async function explainMissingClient() {
-  showState('refused', 'it has no client for this page.');
-  try {
-    const answer = await fetch(CLIENT);
-    warn(answer.ok ? 'The page did not load completely. Reload it.' : await answer.text());
-  } catch {
-    warn('The server cannot be reached. Reload the page to try again.');
-  }
 }
 
 function warn(text) {

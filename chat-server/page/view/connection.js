@@ -8,7 +8,7 @@
 //   stored(draft, offset) the server has the draft, at this offset; also for drafts of earlier visits
 //   refused(draft)        the server will never take the draft as it is
 
-import { Timeline } from './timeline.js';
+import { Timeline } from '../client/timeline.js';
 
 const FIRST_VISIT = 100;
 const ANSWER_WITHIN_MS = 10_000;
