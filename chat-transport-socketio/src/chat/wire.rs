@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use chat_core::{Bookmark, Bounds, Entry, History, Joined, Kind, Offset, Overview, Receipt, RoomId};
+use chat_core::{Author, Bookmark, Bounds, Entry, History, Joined, Kind, Offset, Overview, Receipt, RoomId};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -121,11 +121,12 @@ pub(super) fn marked(offset: Offset) -> Args {
     args(&Reply { ok: true, offset: offset.get() })
 }
 
-/// The reply to `rooms`. The messages share one packet, as in `history`.
-pub(super) fn rooms(page: &Overview) -> Args {
+/// The reply to `rooms`, those of `user`. The messages share one packet, as in `history`.
+pub(super) fn rooms(user: &Author, page: &Overview) -> Args {
     #[derive(Serialize)]
     struct Reply<'a> {
         ok: bool,
+        user: From<'a>,
         rooms: Vec<Room<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         next: Option<&'a str>,
@@ -164,7 +165,8 @@ pub(super) fn rooms(page: &Overview) -> Args {
         }
     });
     let next = page.next.as_ref().map(RoomId::as_str);
-    args(&Reply { ok: true, rooms: rooms.collect(), next }).attach(attachments)
+    let user = From { id: user.id.as_str(), name: user.name.as_str() };
+    args(&Reply { ok: true, user, rooms: rooms.collect(), next }).attach(attachments)
 }
 
 /// The content of an entry in a packet that has `attachments` already; its own are added.
