@@ -227,9 +227,7 @@ fn announce(address: SocketAddr, config: &Config) {
     // Nobody may be listening on standard output; that is no reason not to serve.
     let _ = writeln!(io::stdout(), "The chat is at {url} and keeps its messages {kept}.");
     tracing::info!(%address, %url, "serving");
-    if !assets::has_client() {
-        tracing::warn!(
-            "built without the official Socket.IO client: the page cannot connect, other clients can"
-        );
+    if !assets::has_page() {
+        tracing::warn!("built without the page and the official Socket.IO client; other clients can connect");
     }
 }

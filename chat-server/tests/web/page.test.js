@@ -3,48 +3,13 @@
 // CHAT_SCREENSHOTS=FOLDER keeps pictures of it.
 
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
 
 import { newUser, startBrowser } from './support/browser.js';
 import { FullClient } from './support/full.js';
+import { isIn, picture, say, settled, shows, state, texts, visit } from './support/page.js';
 import { startServer } from './support/server.js';
 import { test } from './support/testing.js';
 import { until } from './support/until.js';
-
-/** A user at the page. */
-async function visit(browser, server, options) {
-  const user = await newUser(browser, options);
-  user.page = await user.profile.newPage();
-  await user.page.goto(server.url);
-  return user;
-}
-
-async function say(page, text) {
-  await page.fill('#input', text);
-  await page.press('#input', 'Enter');
-}
-
-const texts = (page) => page.$$eval('#messages .text', (items) => items.map((item) => item.textContent));
-const state = (page) => page.getAttribute('#state', 'data-state');
-/** What is shown as sent: in the room, or known to be stored. */
-const settled = (page) => page.$$eval('#messages .message:not(.waiting):not(.failed) .text', (items) => items.map((item) => item.textContent));
-
-async function shows(page, expected) {
-  let shown;
-  await until(async () => {
-    shown = await settled(page);
-    return shown.length === expected.length && (await texts(page)).length === expected.length;
-  }, () => `${JSON.stringify(expected)} is shown; it shows ${JSON.stringify(shown)}`, 30_000);
-  assert.deepEqual(shown, expected);
-}
-
-function isIn(page, name) {
-  return until(async () => (await state(page)) === name, `the page is ${name}`, 60_000);
-}
-
-async function picture(page, name) {
-  if (process.env.CHAT_SCREENSHOTS) await page.screenshot({ path: join(process.env.CHAT_SCREENSHOTS, `${name}.png`) });
-}
 
 test('two people chat, and each sees every message once and in one order', async (t) => {
   const server = await startServer(t);
@@ -301,17 +266,6 @@ test('lost history is told, and the list starts afresh with what there is', asyn
   await picture(ada.page, 'lost');
 });
 
-test('without the official client the page says what to do', async (t) => {
-  const server = await startServer(t);
-  const browser = await startBrowser(t);
-  const user = await newUser(browser);
-  const page = await user.profile.newPage();
-  await page.route('**/socket.io/socket.io.js', (route) => route.fulfill({ status: 503, contentType: 'text/plain', body: 'Install npm and build again.' }));
-  await page.goto(server.url);
-  await page.waitForSelector('#warning:not([hidden])');
-  await until(async () => (await page.textContent('#warning')) === 'Install npm and build again.', 'it says so');
-});
-
 test('a message that was removed says so in its place', async (t) => {
   const server = await startServer(t);
   const browser = await startBrowser(t);
@@ -373,24 +327,37 @@ test('a page that was refused for good says so, and does not ask again by itself
   const server = await startServer(t);
   const browser = await startBrowser(t);
   const { profile } = await newUser(browser);
-  const refusals = {
-    'at CONNECT': (packet, send) => { if (packet.startsWith('40')) send('44{"message":"you are banned"}'); },
-    'at the door of the room': (packet, send) => {
-      if (packet.startsWith('40')) send('40{"sid":"pretended"}');
-      const [, id] = /^42(\d+)\["join"/.exec(packet) ?? [];
-      if (id) send(`43${id}[{"ok":false,"error":{"code":"forbidden","message":"you are banned","retryable":false}}]`);
-    },
-  };
-  for (const [where, answer] of Object.entries(refusals)) {
-    const page = await profile.newPage();
-    const connections = await pretend(page, answer);
-    await page.goto(server.url);
-    await isIn(page, 'refused');
-    await networkIsBack(page);
-    assert.equal(connections.length, 1, where);
-    assert.equal(await state(page), 'refused', where);
-    assert.equal(await page.textContent('#warning'), 'The server refused this connection: you are banned. Reload the page to try again.');
-  }
+  const page = await profile.newPage();
+  const connections = await pretend(page, (packet, send) => { if (packet.startsWith('40')) send('44{"message":"you are banned"}'); });
+  await page.goto(server.url);
+  await isIn(page, 'refused');
+  await networkIsBack(page);
+  assert.equal(connections.length, 1);
+  assert.equal(await state(page), 'refused');
+  assert.equal(await page.textContent('#warning'), 'The server refused this connection: you are banned. Reload the page to try again.');
+});
+
+test('a room that refuses somebody says so in its place, keeps what they wrote, and is not asked again by itself', async (t) => {
+  const server = await startServer(t);
+  const browser = await startBrowser(t);
+  const { profile } = await newUser(browser);
+  const page = await profile.newPage();
+  let asked = 0;
+  const connections = await pretend(page, (packet, send) => {
+    if (packet.startsWith('40')) send('40{"sid":"pretended"}');
+    const [, id] = /^42(\d+)\["join"/.exec(packet) ?? [];
+    if (!id) return;
+    asked += 1;
+    send(`43${id}[{"ok":false,"error":{"code":"forbidden","message":"you are banned","retryable":false}}]`);
+  });
+  await page.goto(server.url);
+  await page.waitForSelector('#closed:not([hidden])');
+  await networkIsBack(page);
+  assert.deepEqual([connections.length, asked], [1, 1]);
+  assert.equal(await page.textContent('#closed-why'), 'You cannot be in this room: you are banned.');
+  assert.equal(await page.isVisible('#form'), false);
+  await page.click('#again');
+  await until(() => asked === 2, 'it is asked again when somebody wants it');
 });
 
 test('the page can be used by keyboard and read by a screen reader', async (t) => {
@@ -401,6 +368,11 @@ test('the page can be used by keyboard and read by a screen reader', async (t) =
   await page.getByLabel('Message', { exact: true }).fill('hello');
   await page.getByRole('button', { name: 'Send' }).press('Enter');
   await shows(page, ['hello']);
+  await page.reload();
+  await isIn(page, 'online');
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'input', 'two keys lead to the message box, however many rooms there are');
   assert.equal(await page.getByRole('log').count(), 1);
   assert.equal(await page.getByRole('status').textContent(), 'Online');
 });

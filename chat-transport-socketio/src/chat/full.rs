@@ -117,7 +117,7 @@ async fn rooms(service: &Service, conversation: &Conversation, fields: &Fields<'
     };
     let limit = OverviewLimit { rooms, ..largest };
     let page = service.chat.overview(conversation.identity.id(), after.as_ref(), limit).await?;
-    Ok(wire::rooms(&page))
+    Ok(wire::rooms(&conversation.identity.author(), &page))
 }
 
 async fn direct(

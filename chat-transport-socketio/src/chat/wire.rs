@@ -231,11 +231,12 @@ pub(super) fn marked(offset: Offset) -> Args {
     args(&Reply { ok: true, offset: offset.get() })
 }
 
-/// The reply to `rooms`. The messages share one packet, as in `history`.
-pub(super) fn rooms(page: &Overview) -> Args {
+/// The reply to `rooms`, those of `user`. The messages share one packet, as in `history`.
+pub(super) fn rooms(user: &Author, page: &Overview) -> Args {
     #[derive(Serialize)]
     struct Reply<'a> {
         ok: bool,
+        user: From<'a>,
         rooms: Vec<Room<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         next: Option<&'a str>,
@@ -274,7 +275,8 @@ pub(super) fn rooms(page: &Overview) -> Args {
         }
     });
     let next = page.next.as_ref().map(RoomId::as_str);
-    args(&Reply { ok: true, rooms: rooms.collect(), next }).attach(attachments)
+    let user = From { id: user.id.as_str(), name: user.name.as_str() };
+    args(&Reply { ok: true, user, rooms: rooms.collect(), next }).attach(attachments)
 }
 
 /// The content of an entry in a packet that has `attachments` already; its own are added.

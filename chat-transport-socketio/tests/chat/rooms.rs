@@ -160,6 +160,14 @@ async fn a_guest_for_one_connection_has_only_the_rooms_that_it_joins() {
 }
 
 #[tokio::test]
+async fn the_list_says_as_whom_others_see_its_owner() {
+    let server = Server::start().await;
+    let id = id_of(&server, "ada").await;
+    let mut ada = guest(&server, "ada", json!({})).await;
+    assert_eq!(done(&mut ada, "rooms", json!({})).await["user"], json!({"id": id, "name": "ada"}));
+}
+
+#[tokio::test]
 async fn a_list_of_rooms_comes_in_pages() {
     let server = Server::start().await;
     let mut ada = guest(&server, "ada", json!({"a": 0, "b": 0, "c": 0, "d": 0, "e": 0})).await;

@@ -1,6 +1,6 @@
 // Who this browser is: a secret that makes it the same guest on every connection. The server shows others a digest of it only.
 
-import { randomId } from './outbox.js';
+import { type KeyValues, randomId } from './outbox';
 
 const KEY = 'chat.guest';
 /** A database that does not answer holds up a first visit no longer than this. */
@@ -11,7 +11,7 @@ const ANSWER_WITHIN_MS = 2_000;
  * is seen late by the other, with a lock as without one, so the first secret is agreed on in a transaction of a database.
  * Where nothing is kept, it lasts as long as the page.
  */
-export async function guestSecret(storage, databases = globalThis.indexedDB) {
+export async function guestSecret(storage: KeyValues, databases: IDBFactory | undefined = globalThis.indexedDB): Promise<string> {
   const kept = read(storage);
   if (isSecret(kept)) return kept;
   const secret = await agreed(databases, randomId() + randomId());
@@ -23,7 +23,7 @@ export async function guestSecret(storage, databases = globalThis.indexedDB) {
   return secret;
 }
 
-function read(storage) {
+function read(storage: KeyValues): string | null {
   try {
     return storage.getItem(KEY);
   } catch {
@@ -32,16 +32,17 @@ function read(storage) {
 }
 
 /** What the server accepts; it counts characters, not the halves of them. */
-function isSecret(text) {
+function isSecret(text: unknown): text is string {
   const characters = typeof text === 'string' ? [...text].length : 0;
   return 16 <= characters && characters <= 128;
 }
 
 /** The secret in the database, where `made` is put if it is the first; `made` also where there is no database. */
-function agreed(databases, made) {
+function agreed(databases: IDBFactory | undefined, made: string): Promise<string> {
   return new Promise((done) => {
     const alone = () => done(made);
     setTimeout(alone, ANSWER_WITHIN_MS);
+    if (databases === undefined) return alone();
     try {
       const opening = databases.open('chat', 1);
       opening.onupgradeneeded = () => opening.result.createObjectStore('guest');
@@ -53,7 +54,7 @@ function agreed(databases, made) {
   });
 }
 
-function agreeIn(database, made, done, alone) {
+function agreeIn(database: IDBDatabase, made: string, done: (secret: string) => void, alone: () => void): void {
   const change = database.transaction('guest', 'readwrite');
   const guests = change.objectStore('guest');
   let secret = made;

@@ -2,17 +2,17 @@
 
 /** The server's offsets run 1, 2, 3, … in a room; a message is applied once, in that order. */
 export class Timeline {
-  #last = undefined;
-  #position = undefined;
-  #hole = 'none';
+  #last: number | undefined;
+  #position: string | undefined;
+  #hole: 'none' | 'asked' | 'filled' = 'none';
 
-  /** Where to resume: the `pos` of the last message applied, undefined before the first. */
-  get position() {
+  /** Where to resume: the `pos` of the last message applied, or where the server said that the room begins for us. */
+  get position(): string | undefined {
     return this.#position;
   }
 
   /** The offset of the last message applied, undefined before the first. */
-  get last() {
+  get last(): number | undefined {
     return this.#last;
   }
 
@@ -20,7 +20,7 @@ export class Timeline {
    * `'show'`: apply it now. `'skip'`: it was applied before, or it comes after a hole that is being filled.
    * `'hole'`: something before it is missing; join again after `position`, then call `rejoined`.
    */
-  take({ offset, pos }) {
+  take({ offset, pos }: { readonly offset: number; readonly pos: string }): 'show' | 'skip' | 'hole' {
     if (this.#last !== undefined && offset <= this.#last) return 'skip';
     const follows = this.#last === undefined || offset === this.#last + 1;
     // After joining again the server has said what comes next, whatever its offset is: asking a second time would not end.
@@ -35,20 +35,25 @@ export class Timeline {
     return 'show';
   }
 
+  /** The answer to joining has come: before the first message, this is where we stand. */
+  joined(pos: string): void {
+    this.#position ??= pos;
+  }
+
   /** The answer to joining again has come: what arrives from here on is what the server has. */
-  rejoined() {
+  rejoined(): void {
     if (this.#hole === 'asked') this.#hole = 'filled';
   }
 
   /** A new connection resumes after `position` by itself. */
-  reconnected() {
+  reconnected(): void {
     this.#hole = 'none';
   }
 
-  /** What came before is gone on the server: the next message is the first. */
-  restart() {
+  /** What came before is gone on the server, and the next message is the first. `pos`: where we stand then. */
+  restart(pos?: string): void {
     this.#last = undefined;
-    this.#position = undefined;
+    this.#position = pos;
     this.#hole = 'none';
   }
 }
