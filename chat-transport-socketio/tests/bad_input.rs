@@ -195,6 +195,9 @@ async fn a_request_that_is_none_of_the_protocol_is_refused_with_its_code() {
         assert_eq!(session.post("3").await.status, 200, "{row} has not ended a session");
         ground.is_unharmed(&row).await;
     }
+    // Most likely a load balancer has sent it to the wrong server: its operator is told what to do.
+    let astray = request(ground.address, "GET", &unknown, "", b"").await;
+    assert!(astray.body.contains("sticky sessions"), "{astray:?}");
     let elsewhere = request(ground.address, "GET", "/socket.io/x?EIO=4&transport=polling", "", b"").await;
     assert_eq!(elsewhere.status, 404);
     ground.is_empty_but_for_the_witness().await;

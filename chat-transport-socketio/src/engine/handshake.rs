@@ -29,6 +29,8 @@ pub(crate) struct Session(pub(crate) Option<Sid>);
 pub(crate) enum Refusal {
     UnknownTransport,
     UnknownSession,
+    /// It is of another process, or of an earlier one.
+    SessionElsewhere,
     BadHandshakeMethod,
     BadRequest,
     Forbidden,
@@ -42,7 +44,9 @@ impl Refusal {
     pub(crate) fn response(self) -> Response<Body> {
         let (status, code, message) = match self {
             Self::UnknownTransport => (StatusCode::BAD_REQUEST, 0, "Transport unknown"),
-            Self::UnknownSession => (StatusCode::BAD_REQUEST, 1, "Session ID unknown"),
+            Self::UnknownSession | Self::SessionElsewhere => {
+                (StatusCode::BAD_REQUEST, 1, "Session ID unknown")
+            }
             Self::BadHandshakeMethod => (StatusCode::BAD_REQUEST, 2, "Bad handshake method"),
             Self::BadRequest => (StatusCode::BAD_REQUEST, 3, "Bad request"),
             Self::Forbidden => (StatusCode::FORBIDDEN, 4, "Pages of this origin may not connect"),
@@ -51,7 +55,14 @@ impl Refusal {
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, 3, "The body did not arrive in time"),
             Self::Full => (StatusCode::SERVICE_UNAVAILABLE, 3, "The server takes no more connections"),
         };
-        let mut response = Response::new(Body::from(format!(r#"{{"code":{code},"message":"{message}"}}"#)));
+        let hint = match self {
+            Self::SessionElsewhere => {
+                r#","hint":"this session is of another server, or of one that was restarted; behind a load balancer long-polling needs sticky sessions, WebSocket does not""#
+            }
+            _ => "",
+        };
+        let mut response =
+            Response::new(Body::from(format!(r#"{{"code":{code},"message":"{message}"{hint}}}"#)));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));

@@ -18,6 +18,8 @@ use super::settings::Settings;
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) registry: Registry,
+    /// How the ids of its sessions begin.
+    pub(crate) node: Node,
 }
 
 /// A session's place in the registry; it is given back on drop, also when the task panics or never starts.
@@ -35,13 +37,30 @@ impl Drop for Registration {
     }
 }
 
-/// A session id: 128 random bits.
+/// Tells the sessions of one server process from those of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Node([u8; 3]);
+
+impl Node {
+    pub(crate) fn random() -> Self {
+        Self(rand::random())
+    }
+}
+
+/// A session id: 24 bits name the process that has it, and 104 are random.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Sid([u8; 16]);
 
 impl Sid {
-    pub(crate) fn random() -> Self {
-        Self(rand::random())
+    pub(crate) fn random(node: Node) -> Self {
+        let mut bytes: [u8; 16] = rand::random();
+        bytes[..node.0.len()].copy_from_slice(&node.0);
+        Self(bytes)
+    }
+
+    /// Whether that process has, or had, the session.
+    pub(crate) fn is_of(self, node: Node) -> bool {
+        self.0.starts_with(&node.0)
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {

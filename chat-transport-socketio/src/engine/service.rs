@@ -21,7 +21,7 @@ use super::handle::{self, Handle};
 use super::handshake::{Asked, Refusal, Transport};
 use super::link::Link;
 use super::polling::PollingLink;
-use super::registry::{On, Registration, Registry, Shared, Sid};
+use super::registry::{Node, On, Registration, Registry, Shared, Sid};
 use super::session::Session;
 use super::settings::Settings;
 use super::text::Text;
@@ -48,7 +48,7 @@ impl Engine {
         settings: Settings,
         open: impl Fn(Opening) -> A + Send + Sync + 'static,
     ) -> Self {
-        let shared = Arc::new(Shared { settings, registry: Registry::default() });
+        let shared = Arc::new(Shared { settings, registry: Registry::default(), node: Node::random() });
         let open = Arc::new(open);
         let start = move |place: Registration, peer: Option<SocketAddr>, first: FirstLink| {
             let open = open.clone();
@@ -95,7 +95,7 @@ impl Engine {
     }
 
     fn register(&self, on: On) -> Result<Registration, Refusal> {
-        let sid = Sid::random();
+        let sid = Sid::random(self.shared.node);
         let handle = Arc::new(Handle::new());
         let shared = self.shared.clone();
         shared
@@ -155,7 +155,10 @@ impl Engine {
             };
         };
         let known = session.0.and_then(|sid| self.shared.registry.get(sid));
-        let (handle, on) = known.filter(|(_, on)| *on != On::Nothing).ok_or(Refusal::UnknownSession)?;
+        let Some((handle, on)) = known.filter(|(_, on)| *on != On::Nothing) else {
+            let is_ours = session.0.is_none_or(|sid| sid.is_of(self.shared.node));
+            return Err(if is_ours { Refusal::UnknownSession } else { Refusal::SessionElsewhere });
+        };
         match (asked.transport, request.method() == Method::POST) {
             (Transport::WebSocket, true) => Err(Refusal::BadRequest),
             (Transport::WebSocket, false) => {
