@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use chat_core::{Backends, MemoryStore};
 
-use crate::config::{Keep, StoreUrl};
+use crate::config::{Keep, KeptMessages, StoreUrl};
 
 /// An open store.
 pub(crate) struct Opened {
@@ -34,7 +34,7 @@ pub(crate) enum OpenError {
 pub(crate) async fn open(url: &StoreUrl, keep: &Keep) -> Result<Opened, OpenError> {
     match url {
         StoreUrl::Memory => {
-            if keep.messages_max.is_some() || keep.age_max.is_some() {
+            if matches!(keep.messages, KeptMessages::Newest(_)) || keep.age_max.is_some() {
                 tracing::warn!(
                     "keep-messages and keep-days have no effect: the memory store keeps everything until it stops"
                 );
@@ -47,7 +47,7 @@ pub(crate) async fn open(url: &StoreUrl, keep: &Keep) -> Result<Opened, OpenErro
             if let Some(age) = keep.age_max {
                 options = options.retain_for(age);
             }
-            if let Some(entries) = keep.messages_max {
+            if let KeptMessages::Newest(entries) = keep.messages {
                 options = options.room_entries_max(u64::from(entries.get()));
             }
             let store = options.connect().await?;
@@ -65,8 +65,10 @@ pub(crate) async fn open(url: &StoreUrl, keep: &Keep) -> Result<Opened, OpenErro
             };
             options.keep_keys_for = keep.keys;
             options.retain_for = keep.age_max;
-            if let Some(entries) = keep.messages_max {
-                options.room_entries_max = Some(u64::from(entries.get()));
+            match keep.messages {
+                KeptMessages::StoresDefault => {}
+                KeptMessages::All => options.room_entries_max = None,
+                KeptMessages::Newest(entries) => options.room_entries_max = Some(u64::from(entries.get())),
             }
             let store = options.connect().await?;
             for caution in store.cautions().await {

@@ -111,9 +111,18 @@ pub(crate) struct Heartbeat {
 /// How long things are kept. `None`: for ever.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Keep {
-    pub(crate) messages_max: Option<NonZeroU32>,
+    pub(crate) messages: KeptMessages,
     pub(crate) age_max: Option<Duration>,
     pub(crate) keys: Duration,
+}
+
+/// How many messages of each room are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeptMessages {
+    /// As many as the store keeps by itself.
+    StoresDefault,
+    All,
+    Newest(NonZeroU32),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,7 +173,9 @@ impl Config {
                 timeout: given.read("ping-timeout", Duration::from_secs(20), seconds)?,
             },
             keep: Keep {
-                messages_max: given.read("keep-messages", None, limit)?,
+                messages: given.read("keep-messages", KeptMessages::StoresDefault, |text| {
+                    Ok(limit(text)?.map_or(KeptMessages::All, KeptMessages::Newest))
+                })?,
                 age_max: given
                     .read("keep-days", None, |text| Ok(days(text, 0)?.map(|days| DAY * days.get())))?,
                 keys: given.read("keep-keys-days", DAY * KEEP_KEYS_DAYS_MIN, |text| {
@@ -414,7 +425,7 @@ mod tests {
         assert_eq!(config.requests_per_second, NonZeroU32::new(50));
         assert_eq!(config.packet, Packet { bytes: 1_000_000, content_bytes: 65_536, attachments: 10 });
         assert_eq!((config.rooms_max, config.user_rooms_max), (100, 1_000));
-        assert_eq!(config.keep, Keep { messages_max: None, age_max: None, keys: DAY * 7 });
+        assert_eq!(config.keep, Keep { messages: KeptMessages::StoresDefault, age_max: None, keys: DAY * 7 });
         assert_eq!(config.log, Log { filter: "info".to_owned(), format: LogFormat::Text });
     }
 
@@ -508,8 +519,8 @@ mod tests {
         assert_eq!(config.requests_per_second, None);
         assert_eq!((config.user_requests_per_second, config.joins_per_second), (None, None));
         assert_eq!(
-            (config.first_visit_max, config.keep.messages_max, config.keep.age_max),
-            (None, None, None)
+            (config.first_visit_max, config.keep.messages, config.keep.age_max),
+            (None, KeptMessages::All, None)
         );
     }
 
