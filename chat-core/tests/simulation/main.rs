@@ -206,7 +206,7 @@ fn one_seed_of_people() {
 
 fn is_caught_among_people(mutant: Mutant) -> bool {
     mutate(Some(mutant));
-    let caught = (0..1_000).find(|seed| !people::run(*seed).is_empty());
+    let caught = (0..8_000).find(|seed| !people::run(*seed).is_empty());
     mutate(None);
     println!("{mutant:?} is caught by seed {caught:?}");
     caught.is_some()

@@ -1,11 +1,12 @@
 //! People on several devices: they join rooms and leave them, look at what is theirs, and say how far they have read.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chat_core::*;
 use rand::RngExt;
 use rand::rngs::StdRng;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{PATIENCE, World, pick, user};
 use crate::trace::Event;
@@ -43,7 +44,7 @@ impl World {
         let chat = nodes.iter().find_map(|node| node.chat.as_ref()).filter(|_| self.has_people);
         for (chat, number) in chat.iter().flat_map(|chat| (0..PEOPLE).map(move |number| (chat, number))) {
             for room in (0..CLUBS).map(club) {
-                if !self.remember(chat, &person(number), room.clone()).await {
+                if !self.remember_in_the_end(chat, &person(number), &room).await {
                     self.record.add(Event::Stuck { person: person(number).to_string(), room });
                 }
             }
@@ -54,6 +55,17 @@ impl World {
                 self.marks(chat, &person(number)).await;
             }
         }
+    }
+
+    /// A node that was without its store may take a moment to be back.
+    async fn remember_in_the_end(&self, chat: &Chat, person: &UserId, room: &RoomId) -> bool {
+        for _ in 0..50 {
+            if self.remember(chat, person, room.clone()).await {
+                return true;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        false
     }
 
     async fn remember(&self, chat: &Chat, person: &UserId, room: RoomId) -> bool {
