@@ -817,7 +817,7 @@ async fn who_was_banned_by_moderation_while_away_is_refused_and_let_in_again_whe
 
 #[tokio::test]
 async fn who_was_signed_out_gets_neither_session_nor_guest_back_by_a_pid_from_before() {
-    let chat = Chat::builder(Backends::from_store(MemoryStore::new())).start().await.unwrap();
+    let chat = quiet().await;
     let recovery = chat::recovery(&chat).await.unwrap();
     let (io, address) = serving(recovery, chat::namespace(chat.clone(), ChatSettings::default())).await;
     let rooms = Some(json!({ "general": 0 }));
@@ -849,8 +849,7 @@ async fn who_was_signed_out_gets_neither_session_nor_guest_back_by_a_pid_from_be
 
 #[tokio::test]
 async fn places_that_are_abridged_are_checked_together() {
-    let chat = Chat::builder(Backends::from_store(MemoryStore::new())).without_presence();
-    let chat = chat.start().await.unwrap();
+    let chat = quiet().await;
     let recovery = chat::recovery(&chat).await.unwrap();
     let (io, address) = serving(recovery, chat::namespace(chat.clone(), ChatSettings::default())).await;
     let names: Vec<String> = (0..9).map(|number| format!("room {number}")).collect();
@@ -887,7 +886,7 @@ async fn places_that_are_abridged_are_checked_together() {
 
 #[tokio::test]
 async fn tokens_stay_short_and_complete_where_a_hundred_rooms_are_joined_one_by_one() {
-    let chat = Chat::builder(Backends::from_store(MemoryStore::new())).start().await.unwrap();
+    let chat = quiet().await;
     let recovery = chat::recovery(&chat).await.unwrap();
     let mut settings = ChatSettings::default();
     settings.requests_per_second = None;
@@ -931,7 +930,7 @@ async fn tokens_stay_short_and_complete_where_a_hundred_rooms_are_joined_one_by_
 
 #[tokio::test]
 async fn a_room_that_was_left_on_another_device_is_still_that_of_a_client_that_is_cut() {
-    let chat = Chat::builder(Backends::from_store(MemoryStore::new())).start().await.unwrap();
+    let chat = quiet().await;
     let recovery = chat::recovery(&chat).await.unwrap();
     let (io, address) = serving(recovery, chat::namespace(chat.clone(), ChatSettings::default())).await;
     let mut client = Client::back(address, Memory { rooms: Some(json!({})), ..Memory::default() }).await;
@@ -949,6 +948,11 @@ async fn a_room_that_was_left_on_another_device_is_still_that_of_a_client_that_i
     let mut client = Client::back(address, memory).await;
     assert!(client.recovered);
     assert_eq!(client.event().await[1]["room"], "tea");
+}
+
+/// An engine that tells nobody of the others: then only messages are events.
+async fn quiet() -> Chat {
+    Chat::builder(Backends::from_store(MemoryStore::new())).without_presence().start().await.unwrap()
 }
 
 /// In the namespace of a chat, an application's own event to everybody.
