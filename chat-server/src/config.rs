@@ -503,10 +503,13 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_is_not_compiled_in_is_named() {
+    fn a_store_that_cannot_be_used_is_told_with_those_that_can() {
+        #[cfg(not(feature = "redis"))]
         assert!(
             refused(&["--store", "redis://localhost"]).contains("redis is not compiled into this server")
         );
+        #[cfg(not(feature = "sqlite"))]
+        assert!(refused(&["--store", "sqlite:a"]).contains("sqlite is not compiled into this server"));
         assert!(refused(&["--store", "chat.db"]).contains("memory:"));
         assert!(refused(&["--store", "sqlite:"]).contains("the path is missing"));
     }

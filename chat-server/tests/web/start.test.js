@@ -70,6 +70,14 @@ test('a file that is no database, or in a folder that is not there, is refused i
   for (const { all } of [foreign, absent]) assert.doesNotMatch(all, /panicked|RUST_BACKTRACE/);
 });
 
+test('a Redis that is not there is told as such, and nothing is served without it', async (t) => {
+  const nobody = await freePort();
+  const { code, all } = run(t, ['--listen', String(await freePort()), '--store', `redis://127.0.0.1:${nobody}`]);
+  assert.equal(code, 1, all);
+  assert.match(all, /error: .*Redis/);
+  assert.doesNotMatch(all, /panicked|serving/);
+});
+
 test('settings that cannot be used are refused before anything is touched', async (t) => {
   const cwd = folder(t);
   writeFileSync(join(cwd, 'chat.toml'), 'listn = "127.0.0.1:4000"\n');
@@ -77,7 +85,8 @@ test('settings that cannot be used are refused before anything is touched', asyn
     [['--listen', 'nowhere'], {}, /--listen: "nowhere" cannot be used/],
     [['--listn', '1'], {}, /--listen/],
     [[], { CHAT_LOG_FORMAT: 'xml' }, /CHAT_LOG_FORMAT: "xml" cannot be used: write text or json/],
-    [['--store', 'redis://localhost'], {}, /redis is not compiled into this server/],
+    [['--store', 'postgres://localhost'], {}, /--store: "postgres:\/\/localhost" cannot be used: write sqlite:PATH/],
+    [['--store', 'redis+cluster://'], {}, /name at least one node of the cluster/],
     [['--config', 'chat.toml'], {}, /unknown key `listn`; did you mean `listen`\?/],
     [['--config', 'gone.toml'], {}, /gone\.toml cannot be read/],
   ]) {
