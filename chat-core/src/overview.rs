@@ -53,6 +53,8 @@ pub struct RoomOverview {
     pub bounds: Bounds,
     /// How far the user has seen it; at least [`OwnRoom::from`].
     pub read: Offset,
+    /// In a private room: how far the other one has seen it, as far as that is known.
+    pub read_by_other: Option<Offset>,
     /// Its newest message; none where there is none, or where the user may not see history.
     pub last: Option<Entry>,
 }
@@ -69,8 +71,8 @@ impl Chat {
     /// A page of the rooms of a user, behind the one of the name `after`.
     ///
     /// - Rooms that it may not join any more are left out, and so are private ones in which another one has not said anything yet.
-    /// - A page costs one call of the log for the bounds of all its rooms, one for what was read of them, and a read for the newest message of each that is
-    ///   not in memory.
+    /// - A page costs one call of the log for the bounds of all its rooms, one for what was read of them, one for what the other one has read of each
+    ///   private room, and a read for the newest message of each that is not in memory.
     ///
     /// # Errors
     /// [`ChatError::Store`].
@@ -136,8 +138,13 @@ impl Chat {
             true => newest_message(self.rooms(), &own.room, bounds).await?,
             false => None,
         };
-        let read = read.max(own.from).min(bounds.head.offset());
-        Ok(Some(RoomOverview { own, bounds, read, last }))
+        let head = bounds.head.offset();
+        let read_by_other = match &own.with {
+            Some(with) => self.read_marks_of(&with.id, std::slice::from_ref(&own.room)).await?.first().copied(),
+            None => None,
+        };
+        let read = read.max(own.from).min(head);
+        Ok(Some(RoomOverview { own, bounds, read, read_by_other: read_by_other.map(|mark| mark.min(head)), last }))
     }
 
     async fn may(&self, who: &UserId, room: &RoomId, action: Action) -> Result<bool, ChatError> {

@@ -497,6 +497,8 @@ export class Chat extends Emitter<ChatEvents> {
         const room = this.#room(own.room);
         room.listed(own);
         if (own.last) this.#learnPartner(room, own.last.from);
+        // The other one of a private room may have seen more while nobody could be told.
+        if (room.direct) this.emit('read', room);
         void this.#enter(room);
       }
       this.emit('rooms', undefined);

@@ -121,6 +121,7 @@ export class Room {
     this.met(partner);
     const id = idOf(partner);
     this.partner = { id, name: this.nameOf(id) };
+    if (partner.read !== undefined) this.reads.notice({ room: this.name, user: id, offset: partner.read });
   }
 
   /** This person has seen the room up to there. Returns whether that is news. */

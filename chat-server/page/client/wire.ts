@@ -53,8 +53,8 @@ export interface OwnRoom {
   readonly read?: number;
   readonly unread?: number;
   readonly last?: Message | null;
-  /** The other one of a private room. */
-  readonly with?: Somebody;
+  /** The other one of a private room, and how far it has seen it. */
+  readonly with?: Somebody & { readonly read?: number };
 }
 
 export interface OwnRooms {

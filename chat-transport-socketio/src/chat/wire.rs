@@ -256,6 +256,8 @@ pub(super) fn rooms(user: &Author, page: &Overview) -> Args {
         id: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         name: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        read: Option<u64>,
     }
     let mut attachments: Vec<Bytes> = Vec::new();
     let contents: Vec<_> =
@@ -271,6 +273,7 @@ pub(super) fn rooms(user: &Author, page: &Overview) -> Args {
             with: seen.own.with.as_ref().map(|with| With {
                 id: with.id.as_str(),
                 name: with.name.as_ref().map(|name| name.as_str()),
+                read: seen.read_by_other.map(Offset::get).filter(|&mark| 0 < mark),
             }),
         }
     });

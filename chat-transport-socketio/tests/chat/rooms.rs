@@ -108,6 +108,9 @@ async fn who_was_away_finds_the_private_room_in_the_list_and_what_comes_next_com
     assert_eq!(list(&mut ada).await[0]["with"], json!({"id": bob_id}));
     say(&mut bob, &dm, "5").await;
     assert_eq!(list(&mut ada).await[0]["with"], json!({"id": bob_id, "name": "bob"}));
+    // How far the other one has seen it is found there too: who was away was not told.
+    done(&mut bob, "read", json!({"room": dm, "offset": 4})).await;
+    assert_eq!(list(&mut ada).await[0]["with"], json!({"id": bob_id, "name": "bob", "read": 4}));
 }
 
 #[tokio::test]
