@@ -5,13 +5,17 @@ import type { Words } from './words';
 const NAME_MAX = 64;
 /** What turns the direction of text around; in a name it could only deceive. Also what cannot be seen at all. */
 const TURNING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
-const UNSEEN = /[\p{Cc}\u00ad\u200b\u2028\u2029\u2060-\u2064\ufeff]/gu;
+const UNSEEN = /[\p{Cc}\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2028\u2029\u2060-\u2064\u2800\u3164\ufeff\uffa0]/gu;
+/** What shows only together with something else. */
+const BESIDE = /^[\s\p{M}\u200c\u200d]*$/u;
+/** No script needs as many marks above one another; piled up higher they cover what others wrote. */
+const PILED = /(\p{M}{4})\p{M}+/gu;
 
 /** A name as it is shown: one line, in its own order. Empty if nothing of it can be seen. */
 export function nameOf(name: unknown): string {
   if (typeof name !== 'string') return '';
-  const seen = name.replace(TURNING, '').replace(UNSEEN, ' ').replace(/\s+/g, ' ').trim();
-  return [...seen].slice(0, NAME_MAX).join('');
+  const seen = name.replace(TURNING, '').replace(UNSEEN, ' ').replace(PILED, '$1').replace(/\s+/g, ' ').trim();
+  return BESIDE.test(seen) ? '' : [...seen].slice(0, NAME_MAX).join('');
 }
 
 /** A name for where no element can keep it apart: in a title, a label, a sentence. */
@@ -90,6 +94,6 @@ export function initial(name: string): string {
 export function roomNameOf(typed: string): string | undefined {
   const name = typed.trim().replace(/^#\s*/, '').normalize('NFC');
   const characters = [...name].length;
-  if (characters < 1 || 128 < characters || /\p{Cc}/u.test(name) || name.startsWith('~') || name.startsWith('dm:')) return undefined;
+  if (characters < 1 || 128 < characters || /\p{Cc}/u.test(name) || name.startsWith('~') || name.startsWith('dm:') || nameOf(name) === '') return undefined;
   return name;
 }

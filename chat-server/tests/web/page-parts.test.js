@@ -161,6 +161,9 @@ test('a name is shown in one line and in its own order, whatever is in it', () =
   assert.equal(nameOf('  Ada\n Love\tlace '), 'Ada Love lace');
   assert.equal(nameOf('\u202eadmin\u202c \u2066x\u2069'), 'admin x');
   assert.equal(nameOf('\u200b\u2060 \ufeff'), '');
+  for (const blank of ['\u2800\u3164', '\u115f', '\u200d', '\u0301\u0302']) assert.equal(nameOf(blank), '', JSON.stringify(blank));
+  assert.equal(nameOf(`Z${'\u0338'.repeat(60)}oe`), `Z${'\u0338'.repeat(4)}oe`);
+  assert.equal(nameOf('👩‍🚀❤️'), '👩‍🚀❤️');
   assert.equal(nameOf('😀'.repeat(100)), '😀'.repeat(64));
   assert.equal(nameOf({ toString: () => 'Ada' }), '');
   assert.equal(nameOf('נועם'), 'נועם');
