@@ -39,8 +39,8 @@ const messages = new Messages(
   () => chat.me,
   { retry: (id) => chat.retry(id), edit, older: () => void chat.older(open.name), caughtUp: markRead },
 );
-const rooms = new RoomList(byId('rooms'), speech);
-const directs = new RoomList(byId('directs'), speech);
+const rooms = new RoomList(byId('rooms'), speech, isHere);
+const directs = new RoomList(byId('directs'), speech, isHere);
 const people = new PeopleList(byId('members'), byId('more-members'), speech, (user) => void writeTo(user));
 const announcer = new Announcer(byId('announcer'), (count) => speech.words.announce(count));
 const side = new Drawer('side', 'open-side', '(min-width: 48rem)');
@@ -99,9 +99,7 @@ function listen(): void {
   });
   chat.on('lost', ({ room }) => messages.restart(room));
   chat.on('draft', ({ room }) => room === open && messages.drafts());
-  chat.on('people', (room) => {
-    if (room === open || room.direct) showListsSoon();
-  });
+  chat.on('people', showListsSoon);
   chat.on('typing', (room) => room === open && showTyping());
   chat.on('read', (room) => room === open && messages.seen());
 
@@ -166,7 +164,7 @@ function showRoom(): void {
 
   const meets = chat.offers('members') && open.closed === undefined && 0 < open.people.count;
   const { partner } = open;
-  const about = open.direct && partner ? (open.people.isOnline(partner.id) ? words.here : words.away) : words.peopleCount(open.people.count);
+  const about = open.direct && partner ? (isHere(partner.id) ? words.here : words.away) : words.peopleCount(open.people.count);
   byId('about').textContent = meets ? about : '';
   byId('open-people').hidden = !meets || open.direct;
   byId('people').hidden = !meets || open.direct;
@@ -179,6 +177,11 @@ function showRoom(): void {
     byId('closed-why').textContent = words.shutOut('removal' in closed ? causeOf(closed.removal) : closed.error.message.replace(/\.$/, ''));
   }
   showTitle();
+}
+
+/** Whoever is in any of the rooms is there for a private word, also before they have opened the private room. */
+function isHere(id: string): boolean {
+  return chat.rooms.some((room) => room.people.isOnline(id));
 }
 
 function showTitle(): void {

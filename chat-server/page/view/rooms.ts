@@ -21,11 +21,13 @@ export function titleOf(room: Room, speech: Speech): string {
 export class RoomList {
   readonly #list: HTMLElement;
   readonly #speech: Speech;
+  readonly #isHere: (id: string) => boolean;
   readonly #lines = new Map<string, HTMLElement>();
 
-  constructor(list: HTMLElement, speech: Speech) {
+  constructor(list: HTMLElement, speech: Speech, isHere: (id: string) => boolean) {
     this.#list = list;
     this.#speech = speech;
+    this.#isHere = isHere;
   }
 
   show(rooms: readonly Room[], open: Room | undefined, me: string | undefined): void {
@@ -49,7 +51,7 @@ export class RoomList {
     const title = titleOf(room, this.#speech);
     const { last, unread } = room;
     const preview = this.#preview(room, me);
-    const online = room.partner !== undefined && room.people.isOnline(room.partner.id);
+    const online = room.partner !== undefined && this.#isHere(room.partner.id);
     // What has not changed is not drawn again.
     const key = JSON.stringify([title, preview.textContent, last?.at, unread, open, online, this.#speech.language, new Date().toDateString()]);
     if (link.dataset['key'] === key) return;
