@@ -93,6 +93,43 @@ test('scrolling back brings older messages, and leaves in place what is being re
   assert.deepEqual(errors, []);
 });
 
+test('what somebody reads further up stays in place while the server is restarted and others go on', async (t) => {
+  const server = await startServer(t);
+  const writer = new FullClient(t, server.url, { name: 'Ada' });
+  await writer.connected();
+  await writer.join();
+  for (let number = 1; number <= 160; number += 1) await writer.post(`${number}`, { text: `message ${number}` });
+  const browser = await startBrowser(t);
+  const { page, errors } = await visit(browser, server);
+  await isIn(page, 'online');
+  await until(async () => (await settled(page)).length === 100, 'the newest are there');
+  const place = (text) => page.evaluate((wanted) => {
+    const line = [...document.querySelectorAll('#messages .text')].find((item) => item.textContent === wanted);
+    return Math.round(line.getBoundingClientRect().top);
+  }, text);
+  await page.evaluate(() => {
+    const line = [...document.querySelectorAll('#messages .text')].find((item) => item.textContent === 'message 90');
+    line.scrollIntoView();
+  });
+  await page.waitForFunction(() => document.getElementById('scroller').scrollTop > 0);
+  const before = await place('message 90');
+  await server.kill();
+  await isIn(page, 'offline');
+  await server.start();
+  await writer.connected();
+  for (let number = 161; number <= 170; number += 1) assert.equal((await writer.postForSure(`${number}`, { text: `message ${number}` })).ok, true);
+  await isIn(page, 'online');
+  await until(async () => (await settled(page)).at(-1) === 'message 170', 'what is new has come');
+  assert.equal(await place('message 90'), before);
+  await page.waitForSelector('#newest:not([hidden])');
+  for (const count of [160, 170]) {
+    await page.$eval('#scroller', (scroller) => { scroller.scrollTop = 0; });
+    await until(async () => (await settled(page)).length === count, 'what is older comes over the new connection');
+  }
+  assert.deepEqual(await settled(page), Array.from({ length: 170 }, (_, index) => `message ${index + 1}`));
+  assert.deepEqual(errors, []);
+});
+
 test('addresses become links that know nothing of this page', async (t) => {
   const server = await startServer(t);
   const browser = await startBrowser(t);

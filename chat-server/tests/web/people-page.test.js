@@ -1,9 +1,17 @@
 // The page as people use it together: names, who is there, who types, rooms, private chats, what was seen; also through an outage.
 
 import assert from 'node:assert/strict';
+import { createHmac, randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { io } from 'socket.io-client';
 
 import { violations } from './support/axe.js';
 import { startBrowser } from './support/browser.js';
+import { atEnd } from './support/cleanup.js';
+import { FullClient } from './support/full.js';
 import { enter, entry, isIn, people, rename, say, shows, unread, visit, visitAs } from './support/page.js';
 import { startServer } from './support/server.js';
 import { test } from './support/testing.js';
@@ -25,6 +33,25 @@ function shown(page, expected) {
 async function writeTo(page, name) {
   await page.click(`.person:has-text("${name}")`);
   await until(async () => (await page.textContent('#room')) === name, `the page shows the private room with ${name}`);
+}
+
+/** Who is shown as typing. */
+const typingLine = async (page) => (await page.textContent('#typing')).replace(/[\u2068\u2069]/g, '');
+
+function folder(t) {
+  const path = mkdtempSync(join(tmpdir(), 'chat-page-test-'));
+  t.after(() => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+/** Somebody with an account, as a function that asks the server. */
+function signedIn(t, server, secret, claims) {
+  const part = (value) => Buffer.from(value).toString('base64url');
+  const signed = `${part('{"alg":"HS256"}')}.${part(JSON.stringify({ exp: Math.floor(Date.now() / 1000) + 600, ...claims }))}`;
+  const token = `${signed}.${part(createHmac('sha256', secret).update(signed).digest())}`;
+  const socket = io(server.url, { auth: { token, rooms: {} }, forceNew: true });
+  atEnd(t, () => socket.disconnect());
+  return (event, body) => socket.timeout(10_000).emitWithAck(event, body);
 }
 
 const wide = { viewport: { width: 1280, height: 800 } };
@@ -74,7 +101,7 @@ test('who types is shown until they send it', async (t) => {
   const bob = await visitAs('Bob', browser, server);
   await ada.page.focus('#input');
   await ada.page.keyboard.type('let me think');
-  const line = async () => (await bob.page.textContent('#typing')).replace(/[\u2068\u2069]/g, '');
+  const line = () => typingLine(bob.page);
   await until(async () => (await line()) === 'Ada is typing…', 'it is shown');
   assert.equal(await ada.page.textContent('#typing'), '', 'nobody is told of themselves');
   await ada.page.press('#input', 'Enter');
@@ -92,6 +119,7 @@ test('two write privately, the other one is told, and nobody else sees it', asyn
   const [ada, bob, eve] = [await visitAs('Ada', browser, server, wide), await visitAs('Bob', browser, server, wide), await visitAs('Eve', browser, server, wide)];
   await shown(ada.page, ['Ada', 'Bob', 'Eve']);
   await writeTo(ada.page, 'Bob');
+  await until(async () => (await ada.page.textContent('#about')) === 'Here now', 'Bob is there for it, though he has never opened it');
   await say(ada.page, 'between us');
   await shows(ada.page, ['between us']);
   await until(async () => (await unread(bob.page, 'Ada')) === 1, 'Bob is told');
@@ -175,6 +203,102 @@ test('rooms, private ones and what was written meanwhile are there after an outa
   assert.deepEqual([...ada.errors, ...bob.errors], []);
 });
 
+test('names, who is there, who types and what was seen are right after an outage', async (t) => {
+  const server = await startServer(t);
+  const browser = await startBrowser(t);
+  const [ada, bob, cyd] = [await visitAs('Ada', browser, server, wide), await visitAs('Bob', browser, server, wide), await visitAs('Cyd', browser, server, wide)];
+  await shown(ada.page, ['Ada', 'Bob', 'Cyd']);
+  await bob.profile.setOffline(true);
+  await isIn(bob.page, 'offline');
+  await rename(bob.page, 'Robert');
+  await server.kill();
+  await isIn(ada.page, 'offline');
+  await cyd.profile.close();
+  await say(ada.page, 'is anybody there?');
+  await server.start();
+  await isIn(ada.page, 'online');
+  await ada.page.waitForSelector('#messages .own .mark.stored');
+  await shown(ada.page, ['Ada']);
+  await bob.profile.setOffline(false);
+  await isIn(bob.page, 'online');
+  await shown(ada.page, ['Ada', 'Robert']);
+  await ada.page.waitForSelector('#messages .own.seen');
+  await until(async () => ((await ada.page.textContent('#messages .own .seen-by').catch(() => '')) ?? '').includes('Robert'), 'it says who has seen it');
+  await bob.page.focus('#input');
+  await bob.page.keyboard.type('I am');
+  await until(async () => (await typingLine(ada.page)) === 'Robert is typing…', 'it is shown who types');
+  await bob.page.keyboard.press('Enter');
+  await shows(ada.page, ['is anybody there?', 'I am']);
+  assert.deepEqual(await authors(ada.page), ['Robert']);
+  await until(async () => (await typingLine(ada.page)) === '', 'nobody types any more');
+  assert.deepEqual([...ada.errors, ...bob.errors], []);
+});
+
+test('a private message that was seen while its author was away is marked so when they are back, and after a reload', async (t) => {
+  const server = await startServer(t);
+  const browser = await startBrowser(t);
+  const [ada, bob] = [await visitAs('Ada', browser, server, wide), await visitAs('Bob', browser, server, wide)];
+  await shown(ada.page, ['Ada', 'Bob']);
+  await writeTo(ada.page, 'Bob');
+  await say(ada.page, 'read this when you can');
+  await until(async () => (await unread(bob.page, 'Ada')) === 1, 'Bob is told');
+  assert.equal(await ada.page.$('#messages .own.seen'), null);
+  await ada.profile.setOffline(true);
+  await isIn(ada.page, 'offline');
+  await entry(bob.page, 'Ada').click();
+  await shows(bob.page, ['read this when you can']);
+  await say(bob.page, 'I have');
+  await shows(bob.page, ['read this when you can', 'I have']);
+  await server.kill();
+  await isIn(bob.page, 'offline');
+  await bob.profile.close();
+  await server.start();
+  await ada.profile.setOffline(false);
+  await ada.page.waitForSelector('#messages .own.seen .mark.seen');
+  await ada.page.reload();
+  await ada.page.waitForSelector('#messages .own.seen .mark.seen');
+});
+
+test('who is banned while they are away is told why, and is shut out of that room only', async (t) => {
+  const rules = join(folder(t), 'rules.toml');
+  const all = ['join', 'read', 'post', 'members'];
+  writeFileSync(rules, [['accounts', [...all, 'manage']], ['everyone', all]].map(([who, allow]) => `[[rule]]\nroom = "*"\nwho = "${who}"\nallow = ${JSON.stringify(allow)}\n`).join(''));
+  const secret = randomBytes(32).toString('hex');
+  const server = await startServer(t, { args: ['--rules', rules], env: { CHAT_TOKEN_SECRET: secret } });
+  const browser = await startBrowser(t);
+  const [ada, mallory] = [await visitAs('Ada', browser, server, wide), await visitAs('Mallory', browser, server, wide)];
+  for (const { page } of [ada, mallory]) await enter(page, 'garden');
+  await say(mallory.page, 'buy my roses');
+  await shows(ada.page, ['buy my roses']);
+  await mallory.profile.setOffline(true);
+  await isIn(mallory.page, 'offline');
+  await say(mallory.page, 'and my tulips');
+  const moderator = await signedIn(t, server, secret, { sub: 'moderator' });
+  const { messages } = await moderator('history', { room: 'garden' });
+  assert.equal((await moderator('ban', { room: 'garden', user: messages[0].from.id, reason: 'no trading here' })).ok, true);
+  await server.kill();
+  await isIn(ada.page, 'offline');
+  await server.start();
+  await mallory.profile.setOffline(false);
+  await mallory.page.waitForSelector('#closed:not([hidden])');
+  assert.match(await mallory.page.textContent('#closed-why'), /banned/);
+  assert.equal(await mallory.page.isVisible('#form'), false);
+  await mallory.page.waitForSelector('#messages .failed');
+  await entry(mallory.page, 'general').click();
+  await say(mallory.page, 'then here');
+  await entry(ada.page, 'general').click();
+  await shows(ada.page, ['then here']);
+  await entry(ada.page, 'garden').click();
+  await shows(ada.page, ['buy my roses']);
+  // At once, and in the moderator's words, where somebody is there to be told.
+  const again = await signedIn(t, server, secret, { sub: 'moderator' });
+  assert.equal((await again('kick', { room: 'general', user: messages[0].from.id, reason: 'nor here' })).ok, true);
+  await mallory.page.waitForSelector('#closed:not([hidden])');
+  assert.equal((await mallory.page.textContent('#closed-why')).replace(/[\u2068\u2069]/g, ''), 'You cannot be in this room: you were asked to leave, nor here.');
+  await mallory.page.click('#again');
+  await shows(mallory.page, ['then here']);
+});
+
 test('names cannot be markup, nor rearrange what is around them', async (t) => {
   const server = await startServer(t);
   const browser = await startBrowser(t);
@@ -186,6 +310,22 @@ test('names cannot be markup, nor rearrange what is around them', async (t) => {
   for (const name of [...(await authors(ada.page)), ...(await people(ada.page))]) assert.doesNotMatch(name, /[\u202a-\u202e]/);
   assert.equal(await ada.page.$('#messages b, #messages script, #members b'), null);
   assert.equal(await ada.page.title(), 'general');
+});
+
+test('a name that cannot be seen is none, and marks that are piled up cover nothing of others', async (t) => {
+  const server = await startServer(t);
+  const browser = await startBrowser(t);
+  const ada = await visitAs('Ada', browser, server, wide);
+  const ghost = new FullClient(t, server.url, { name: '\u2800\u3164' });
+  await ghost.connected();
+  await ghost.join();
+  await say(ada.page, 'mine');
+  await shows(ada.page, ['mine']);
+  await ghost.post('tower', { text: `Z${'\u0310\u0311\u0312'.repeat(100)}` });
+  await until(async () => (await authors(ada.page)).length === 1, 'it has come');
+  assert.deepEqual(await authors(ada.page), ['Guest']);
+  await shown(ada.page, ['Ada', 'Guest']);
+  assert.equal(await ada.page.$eval('#messages .message:last-child .text', (text) => getComputedStyle(text).overflowY), 'clip');
 });
 
 for (const colorScheme of ['light', 'dark']) {
