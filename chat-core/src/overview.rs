@@ -150,7 +150,7 @@ impl Chat {
     async fn may(&self, who: &UserId, room: &RoomId, action: Action) -> Result<bool, ChatError> {
         match self.authorise(who, room, action).await {
             Ok(()) => Ok(true),
-            Err(ChatError::Forbidden) => Ok(false),
+            Err(ChatError::Forbidden | ChatError::Banned { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }

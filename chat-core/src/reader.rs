@@ -228,7 +228,9 @@ impl Reader {
             self.chat.authorise(&self.own.who, room, Action::Post).await?;
         }
         let turns = self.lock();
-        let attending = turns.attending.as_deref().filter(|_| turns.is_in(room));
+        // An order to leave counts from when it was given: who does not read must not go on to be seen typing.
+        let is_in = turns.is_in(room) && !self.own.desk.wants_out_of(room);
+        let attending = turns.attending.as_deref().filter(|_| is_in);
         let Some(Attending { attendee, board, .. }) = attending else { return Err(ChatError::NotInRoom) };
         let (who, board) = (attendee.who.clone(), board.clone());
         drop(turns);

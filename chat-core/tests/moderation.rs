@@ -263,3 +263,35 @@ async fn whoever_manages_a_room_does_so_in_that_room_and_as_long_as_they_may() {
     let banned = chat.moderate_for(&user("boss"), &unban).await;
     assert!(matches!(banned, Err(ChatError::Banned { .. })), "also from managing");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_list_of_rooms_leaves_out_one_that_the_user_is_banned_from_and_tells_the_others() {
+    let chat = node(&MemoryStore::new()).await;
+    let eve = user("eve");
+    chat.remember_rooms(&eve, &[room("a"), room("b")]).await.unwrap();
+    chat.moderate(&ban("eve", Some("a"))).await.unwrap();
+    let list = async || {
+        let page = chat.overview(&eve, None, OverviewLimit::default()).await.unwrap();
+        page.rooms.into_iter().map(|listed| listed.own.room).collect::<Vec<_>>()
+    };
+    assert_eq!(list().await, [room("b")]);
+    chat.moderate(&Measure::Unban { user: eve.clone(), room: Some(room("a")) }).await.unwrap();
+    assert_eq!(list().await, [room("a"), room("b")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_taken_out_of_a_room_does_not_type_there_even_before_its_reader_is_polled() {
+    let chat = node(&MemoryStore::new()).await;
+    let as_who = |name: &str| {
+        let who = Author { id: user(name), name: DisplayName::new(name).unwrap() };
+        chat.reader_as(Attendee::new(who, ConnectionId::new(name).unwrap()))
+    };
+    let (eve, bob) = (as_who("eve"), as_who("bob"));
+    for reader in [&eve, &bob] {
+        reader.join(&room("a"), Since::Now).await.unwrap();
+    }
+    chat.moderate(&ban("eve", Some("a"))).await.unwrap();
+    for typing in [Typing::Started, Typing::Stopped] {
+        assert!(matches!(eve.typing(&room("a"), typing).await, Err(ChatError::NotInRoom)), "{typing:?}");
+    }
+}
