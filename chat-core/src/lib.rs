@@ -141,6 +141,7 @@ mod sweep;
 mod tail;
 mod task;
 mod turns;
+mod waiting;
 mod wake;
 mod waves;
 

@@ -3,7 +3,7 @@
 //! What a store embeds whose data belongs to one process, such as [`MemoryStore`](crate::MemoryStore) or one on a local file: nobody
 //! is online after a restart, so there is nothing to keep. Time is tokio's, so that a paused clock governs leases too.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -67,8 +67,8 @@ impl Presence for LocalPresence {
 #[derive(Debug, Default)]
 struct State {
     rooms: BTreeMap<RoomId, Room>,
-    /// Every seat once more, by node: what an eviction walks.
-    nodes: BTreeMap<NodeId, BTreeSet<Seat>>,
+    /// How many seats each node has. Which they are is not kept twice: an eviction is rare, and looks at all rooms.
+    nodes: BTreeMap<NodeId, usize>,
     /// Until when a node's seats live.
     leases: BTreeMap<NodeId, Instant>,
     /// Rooms in the order in which they became empty, with the version they then had.
@@ -95,14 +95,16 @@ impl State {
         let fresh = Room { version: self.forgotten_version, users: BTreeMap::new() };
         let room = self.rooms.entry(seat.room.clone()).or_insert(fresh);
         let device = (seat.connection.clone(), seat.node);
+        let mut is_new = true;
         let edge = match room.users.get_mut(&seat.user) {
             None => {
                 room.users.insert(seat.user.clone(), Person { name: name.clone(), devices: vec![device] });
                 Some(Edge::Arrived)
             }
             Some(person) => {
-                if let Err(place) = person.devices.binary_search(&device) {
-                    person.devices.insert(place, device);
+                match person.devices.binary_search(&device) {
+                    Err(place) => person.devices.insert(place, device),
+                    Ok(_) => is_new = false,
                 }
                 let renamed = person.name != *name;
                 person.name.clone_from(name);
@@ -110,26 +112,24 @@ impl State {
             }
         };
         room.version += u64::from(edge.is_some());
-        self.nodes.entry(seat.node).or_default().insert(seat.clone());
+        if is_new {
+            *self.nodes.entry(seat.node).or_default() += 1;
+        }
         Changed { version: room.version, edge }
     }
 
     /// With the name of the user, if this was the last seat.
     fn leave(&mut self, seat: &Seat) -> (Changed, Option<DisplayName>) {
-        if let Some(seats) = self.nodes.get_mut(&seat.node) {
-            seats.remove(seat);
-            if seats.is_empty() {
-                self.nodes.remove(&seat.node);
-            }
-        }
         let Some(room) = self.rooms.get_mut(&seat.room) else {
             return (Changed { version: self.forgotten_version, edge: None }, None);
         };
-        let mut gone = None;
+        let (mut gone, mut was_there) = (None, false);
         if let Some(person) = room.users.get_mut(&seat.user) {
             let is_it =
                 |device: &(ConnectionId, NodeId)| device.0 == seat.connection && device.1 == seat.node;
+            let devices = person.devices.len();
             person.devices.retain(|device| !is_it(device));
+            was_there = person.devices.len() < devices;
             if person.devices.is_empty() {
                 gone = room.users.remove(&seat.user).map(|person| person.name);
                 room.version += 1;
@@ -138,6 +138,12 @@ impl State {
         let version = room.version;
         if gone.is_some() && room.users.is_empty() {
             self.remember_empty(seat.room.clone(), version);
+        }
+        if was_there && let Some(seats) = self.nodes.get_mut(&seat.node) {
+            *seats -= 1;
+            if *seats == 0 {
+                self.nodes.remove(&seat.node);
+            }
         }
         (Changed { version, edge: gone.as_ref().map(|_| Edge::Left) }, gone)
     }
@@ -184,7 +190,21 @@ impl State {
 
     fn evict(&mut self, node: NodeId) -> Vec<Departure> {
         self.leases.remove(&node);
-        let seats = self.nodes.remove(&node).unwrap_or_default();
+        if !self.nodes.contains_key(&node) {
+            return Vec::new();
+        }
+        let mut seats = Vec::new();
+        for (room, Room { users, .. }) in &self.rooms {
+            for (user, person) in users {
+                let devices = person.devices.iter().filter(|(_, of)| *of == node);
+                seats.extend(devices.map(|(connection, _)| Seat {
+                    room: room.clone(),
+                    user: user.clone(),
+                    connection: connection.clone(),
+                    node,
+                }));
+            }
+        }
         seats
             .into_iter()
             .filter_map(|seat| {

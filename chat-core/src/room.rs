@@ -3,7 +3,6 @@
 //! Everything here is done under one short lock and never waits. `rooms.rs` opens rooms, `heal.rs` brings them up to date with the log, and
 //! `waves.rs` wakes the readers of large rooms piece by piece.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::future::{BoxFuture, WeakShared};
@@ -16,6 +15,7 @@ use crate::notices::{self, Notices};
 use crate::position::{Bookmark, Bounds, Position};
 use crate::published::Published;
 use crate::tail::{Offered, Tail};
+use crate::waiting::{Waiters, Waiting};
 use crate::wake::{Slot, WakeSet};
 
 /// Readers woken at once, without a pause for others. Waking one takes about 0.2 µs.
@@ -48,19 +48,12 @@ pub(crate) struct State {
     /// The head when the room was last compared with the log.
     compared: Bookmark,
     pub(crate) opening: Option<WeakShared<BoxFuture<'static, StoreResult<()>>>>,
-    waiting: BTreeMap<u64, Waiting>,
-    next_waiting: u64,
+    waiting: Waiters,
     wave: Wave,
     /// There are any for as long as somebody here is told of them.
     notices: Option<Box<Notices>>,
     /// How many that are.
     audience: u64,
-}
-
-struct Waiting {
-    set: Arc<WakeSet>,
-    slot: Slot,
-    is_told_notices: bool,
 }
 
 /// How far the readers of a large room were woken.
@@ -98,8 +91,7 @@ impl Room {
             healing: false,
             compared: Bounds::UNWRITTEN.head,
             opening: None,
-            waiting: BTreeMap::new(),
-            next_waiting: 0,
+            waiting: Waiters::default(),
             wave: Wave::default(),
             notices: None,
             audience: 0,
@@ -114,7 +106,7 @@ impl Room {
 
     /// A reader that wants to be marked when the room grows. Answers the ticket to stop it.
     pub(crate) fn wait(&self, set: Arc<WakeSet>, slot: Slot) -> u64 {
-        self.lock().wait(Waiting { set, slot, is_told_notices: false })
+        self.lock().waiting.begin(Waiting { set, slot, is_told_notices: false })
     }
 
     /// The same for a reader that is told notices, and where it is in them.
@@ -126,13 +118,13 @@ impl Room {
     ) -> (u64, notices::Place) {
         let mut state = self.lock();
         state.audience += 1;
-        let ticket = state.wait(Waiting { set, slot, is_told_notices: true });
+        let ticket = state.waiting.begin(Waiting { set, slot, is_told_notices: true });
         (ticket, state.notices.get_or_insert_with(|| Box::new(Notices::new(has_presence))).begin())
     }
 
     pub(crate) fn stop_waiting(&self, ticket: u64) {
         let mut state = self.lock();
-        if state.waiting.remove(&ticket).is_some_and(|waiting| waiting.is_told_notices) {
+        if state.waiting.stop(ticket).is_some_and(|waiting| waiting.is_told_notices) {
             state.audience -= 1;
             if state.audience == 0 {
                 state.notices = None;
@@ -306,13 +298,6 @@ impl State {
         self.audience
     }
 
-    fn wait(&mut self, waiting: Waiting) -> u64 {
-        let ticket = self.next_waiting;
-        self.next_waiting += 1;
-        self.waiting.insert(ticket, waiting);
-        ticket
-    }
-
     fn wants_healing(&self) -> bool {
         let contradicted = self.doubts_settled < self.doubts || self.has_stale_bodies();
         self.tail.as_ref().is_some_and(|tail| contradicted || tail.is_behind())
@@ -355,8 +340,7 @@ impl State {
     fn wave(&mut self) -> bool {
         let from = self.wave.next;
         let mut last = from;
-        for (ticket, Waiting { set, slot, is_told_notices }) in self.waiting.range(from..).take(WAVE_READERS)
-        {
+        for (ticket, Waiting { set, slot, is_told_notices }) in self.waiting.from(from).take(WAVE_READERS) {
             let is_for_it = *is_told_notices || !self.wave.of_notices;
             if is_for_it && (!mutated(Mutant::WakeEveryOther) || ticket.is_multiple_of(2)) {
                 set.mark(*slot);
@@ -364,7 +348,7 @@ impl State {
             last = ticket + 1;
         }
         self.wave.next = last;
-        if self.waiting.range(last..).next().is_some() {
+        if self.waiting.from(last).next().is_some() {
             return true;
         }
         let again = std::mem::take(&mut self.wave.again);

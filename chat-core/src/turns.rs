@@ -1,6 +1,6 @@
 //! One reader's stays in its rooms: which of them may have something, whose turn it is, and one question to the log at a time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -31,7 +31,8 @@ const NOTICE_BYTES: usize = 128;
 pub(crate) struct Turns {
     wake: Arc<WakeSet>,
     stays: Vec<Option<Stay>>,
-    by_room: BTreeMap<RoomId, Slot>,
+    /// In the order of their names. A tree would take the memory of eleven rooms for one or two.
+    by_room: Vec<(RoomId, Slot)>,
     /// Rooms that may have something, each at most once.
     ready: VecDeque<Slot>,
     /// Rooms that wait for the errand under way to end, before they have one of their own.
@@ -80,7 +81,7 @@ impl Turns {
         Self {
             wake,
             stays: Vec::new(),
-            by_room: BTreeMap::new(),
+            by_room: Vec::new(),
             ready: VecDeque::new(),
             behind: VecDeque::new(),
             errand: None,
@@ -94,11 +95,11 @@ impl Turns {
     }
 
     pub(crate) fn is_in(&self, room: &RoomId) -> bool {
-        self.by_room.contains_key(room)
+        self.find(room).is_ok()
     }
 
     pub(crate) fn places(&self) -> Vec<(RoomId, Bookmark)> {
-        let place = |(room, slot): (&RoomId, &Slot)| Some((room.clone(), self.stay(*slot)?.cursor.at()));
+        let place = |(room, slot): &(RoomId, Slot)| Some((room.clone(), self.stay(*slot)?.cursor.at()));
         self.by_room.iter().filter_map(place).collect()
     }
 
@@ -138,7 +139,9 @@ impl Turns {
         {
             roll_call.enter(attendee, &room);
         }
-        self.by_room.insert(room, slot);
+        let place = self.find(&room).unwrap_or_else(|place| place);
+        self.by_room.reserve_exact(1);
+        self.by_room.insert(place, (room, slot));
         self.wake.mark(slot);
         if let Some((board, room)) = begun {
             board.begin(&room);
@@ -160,12 +163,13 @@ impl Turns {
         let Some(Attending { attendee, roll_call, .. }) = self.attending.as_deref_mut() else { return };
         attendee.who.name = name.clone();
         if let Some(roll_call) = roll_call {
-            roll_call.rename(attendee, self.by_room.keys());
+            roll_call.rename(attendee, self.by_room.iter().map(|(room, _)| room));
         }
     }
 
     fn end_stay(&mut self, room: &RoomId) -> bool {
-        let Some(slot) = self.by_room.remove(room) else { return false };
+        let Ok(place) = self.find(room) else { return false };
+        let (_, slot) = self.by_room.remove(place);
         self.stays[slot.0 as usize] = None;
         self.ready.retain(|other| *other != slot);
         self.behind.retain(|other| *other != slot);
@@ -309,8 +313,14 @@ impl Turns {
         self.stays.get_mut(slot.0 as usize)?.as_mut()
     }
 
+    fn find(&self, room: &RoomId) -> Result<usize, usize> {
+        self.by_room.binary_search_by(|(other, _)| other.cmp(room))
+    }
+
     fn free_slot(&mut self) -> Slot {
         let free = self.stays.iter().position(Option::is_none).unwrap_or_else(|| {
+            // Most readers have a place or two: space for four would cost more than all else of them.
+            self.stays.reserve_exact(1);
             self.stays.push(None);
             self.stays.len() - 1
         });
@@ -321,7 +331,7 @@ impl Turns {
 impl Drop for Turns {
     fn drop(&mut self) {
         if let Some(Attending { attendee, roll_call: Some(roll_call), .. }) = self.attending.as_deref() {
-            roll_call.drop_out(attendee, self.by_room.keys());
+            roll_call.drop_out(attendee, self.by_room.iter().map(|(room, _)| room));
         }
     }
 }
