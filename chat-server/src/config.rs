@@ -45,6 +45,7 @@ pub(crate) struct Config {
     pub(crate) requests_per_second: Option<NonZeroU32>,
     pub(crate) user_requests_per_second: Option<NonZeroU32>,
     pub(crate) joins_per_second: Option<NonZeroU32>,
+    pub(crate) notices_per_second: Option<NonZeroU32>,
     pub(crate) user_connections: Option<NonZeroU32>,
     pub(crate) first_visit_max: Option<NonZeroU32>,
     pub(crate) rooms_max: usize,
@@ -150,6 +151,7 @@ impl Config {
         // Whoever wants no limit on requests wants none of these either.
         let user_requests = requests_per_second.map(|pace| pace.saturating_mul(USER_CONNECTIONS_BUSY));
         let joins = requests_per_second.and(NonZeroU32::new(20));
+        let notices = requests_per_second.and(NonZeroU32::new(5));
         Ok(Self {
             listen: given.read("listen", SocketAddr::from((Ipv4Addr::LOCALHOST, 3000)), address)?,
             store: given.read("store", StoreUrl::default(), store)?,
@@ -163,6 +165,7 @@ impl Config {
             requests_per_second,
             user_requests_per_second: given.read("user-requests-per-second", user_requests, limit)?,
             joins_per_second: given.read("joins-per-second", joins, limit)?,
+            notices_per_second: given.read("notices-per-second", notices, limit)?,
             user_connections: given.read("user-connections", NonZeroU32::new(100), limit)?,
             first_visit_max: given.read("first-visit", None, limit)?,
             rooms_max: given.read("rooms", 100, within(1..=ROOMS_MAX))?,
@@ -521,6 +524,7 @@ mod tests {
                 .unwrap();
         assert_eq!(config.requests_per_second, None);
         assert_eq!((config.user_requests_per_second, config.joins_per_second), (None, None));
+        assert_eq!(config.notices_per_second, None);
         assert_eq!(
             (config.first_visit_max, config.keep.messages, config.keep.age_max),
             (None, KeptMessages::All, None)

@@ -173,6 +173,10 @@ fn transport(config: &Config, address: SocketAddr, engine: &Chat, recovery: Reco
     if let Some(rooms) = u32::try_from(config.rooms_max).ok().and_then(NonZeroU32::new) {
         events.joins_burst = rooms;
     }
+    events.notices_per_second = config.notices_per_second;
+    if let Some(pace) = config.notices_per_second {
+        events.notices_burst = pace.saturating_mul(BURST);
+    }
     events.connections_per_user = config.user_connections;
     events.content_bytes_max = config.packet.content_bytes;
     events.guests = config.accounts.guests;

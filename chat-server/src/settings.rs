@@ -127,6 +127,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "N",
         "Rooms a connection may join, in bursts of as many as it may be in; 0: no limit [default: 20]",
     ),
+    one(
+        LIMITS,
+        "notices-per-second",
+        "N",
+        "Typing notices and changes of name of a user, in bursts of four times as many; 0: no limit [default: 5]",
+    ),
     one(LIMITS, "user-connections", "N", "Connections of a user at a time; 0: no limit [default: 100]"),
     one(
         LIMITS,

@@ -37,14 +37,19 @@ pub(super) async fn handle(
         }
         // Nobody can be told to come later, so it waits.
         service.turn_of(conversation).await;
-        if event.name() == "join" {
-            service.join_turn_of(conversation).await;
+        match event.name() {
+            "join" => service.join_turn_of(conversation).await,
+            "rename" => service.notice_turn_of(conversation).await,
+            // Best effort: what is behind it does not wait for it.
+            "typing" if service.admit_notice(conversation).is_err() => return,
+            _ => {}
         }
     } else {
-        let mut admitted = service.admit(conversation);
-        if admitted.is_ok() && event.name() == "join" {
-            admitted = service.admit_join(conversation);
-        }
+        let admitted = service.admit(conversation).and_then(|()| match event.name() {
+            "join" => service.admit_join(conversation),
+            "rename" | "typing" => service.admit_notice(conversation),
+            _ => Ok(()),
+        });
         if let Err(problem) = admitted {
             return answer(ack, &problem.to_reply());
         }

@@ -29,6 +29,7 @@ pub(super) struct Service {
     /// Of all connections of a user together.
     user_rate: Option<Rate>,
     join_rate: Option<Rate>,
+    notice_rate: Option<Rate>,
     users: Arc<Users>,
     /// From the store, once it could be asked.
     guest_key: OnceCell<GuestKey>,
@@ -40,8 +41,9 @@ impl Service {
         let user_rate =
             settings.user_requests_per_second.map(|pace| Rate::new(pace, settings.user_requests_burst));
         let join_rate = settings.joins_per_second.map(|pace| Rate::new(pace, settings.joins_burst));
+        let notice_rate = settings.notices_per_second.map(|pace| Rate::new(pace, settings.notices_burst));
         let users = Arc::default();
-        Self { chat, settings, rate, user_rate, join_rate, users, guest_key: OnceCell::new() }
+        Self { chat, settings, rate, user_rate, join_rate, notice_rate, users, guest_key: OnceCell::new() }
     }
 
     /// Lets a client in, into the rooms that it asks for. A passing trouble is waited out: the client gets no answer meanwhile, and at the
@@ -290,7 +292,7 @@ impl Service {
     /// Waits for the turn of a request: the connection's, and the user's.
     pub(super) async fn turn_of(&self, conversation: &Conversation) {
         wait(self.rate, &conversation.spent).await;
-        wait(self.user_rate, &conversation.user.spent).await;
+        wait(self.user_rate, &conversation.user.used.requests).await;
     }
 
     /// As [`Service::turn_of`], for a join.
@@ -301,12 +303,22 @@ impl Service {
     /// Counts a request, or refuses it for now.
     pub(super) fn admit(&self, conversation: &Conversation) -> Result<(), Problem> {
         take(self.rate, &conversation.spent)?;
-        take(self.user_rate, &conversation.user.spent)
+        take(self.user_rate, &conversation.user.used.requests)
     }
 
     /// As [`Service::admit`], for a join.
     pub(super) fn admit_join(&self, conversation: &Conversation) -> Result<(), Problem> {
         take(self.join_rate, &conversation.joins)
+    }
+
+    /// As [`Service::turn_of`], for what is told to everybody.
+    pub(super) async fn notice_turn_of(&self, conversation: &Conversation) {
+        wait(self.notice_rate, &conversation.user.used.notices).await;
+    }
+
+    /// As [`Service::admit`], for what is told to everybody.
+    pub(super) fn admit_notice(&self, conversation: &Conversation) -> Result<(), Problem> {
+        take(self.notice_rate, &conversation.user.used.notices)
     }
 
     /// A request that takes too long counts as failed for now.

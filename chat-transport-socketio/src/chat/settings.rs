@@ -34,6 +34,11 @@ pub struct ChatSettings {
     pub joins_per_second: Option<NonZeroU32>,
     /// The same at once, after a rest: all the rooms that a connection can be in.
     pub joins_burst: NonZeroU32,
+    /// Typing notices and changes of name of one user, over all its connections to this node, in the long run; `None`: no limit. Each is told to
+    /// everybody in a room, or in all of the connection's.
+    pub notices_per_second: Option<NonZeroU32>,
+    /// The same at once, after a rest.
+    pub notices_burst: NonZeroU32,
     /// Connections of one user to this node at a time; `None`: no limit.
     pub connections_per_user: Option<NonZeroU32>,
     /// The content of one message, JSON text and attachments together, in bytes.
@@ -58,6 +63,8 @@ impl Default for ChatSettings {
             user_requests_burst: NonZeroU32::new(800).expect("not zero"),
             joins_per_second: NonZeroU32::new(20),
             joins_burst: NonZeroU32::new(100).expect("not zero"),
+            notices_per_second: NonZeroU32::new(5),
+            notices_burst: NonZeroU32::new(20).expect("not zero"),
             connections_per_user: NonZeroU32::new(100),
             content_bytes_max: 64 * 1024,
             private_rooms_joined_max: 50,

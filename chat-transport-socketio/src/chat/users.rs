@@ -15,15 +15,22 @@ pub(super) struct Users(Mutex<BTreeMap<UserId, Shared>>);
 #[derive(Debug)]
 struct Shared {
     connections: u32,
-    spent: Arc<Spent>,
+    used: Arc<Used>,
+}
+
+/// What all connections of one user have used together.
+#[derive(Debug, Default)]
+pub(super) struct Used {
+    pub(super) requests: Spent,
+    /// Typing, and changes of name.
+    pub(super) notices: Spent,
 }
 
 /// One connection of a user; dropping it gives its place away.
 #[derive(Debug)]
 pub(super) struct Connected {
     id: UserId,
-    /// What all connections of the user have used together.
-    pub(super) spent: Arc<Spent>,
+    pub(super) used: Arc<Used>,
     users: Arc<Users>,
 }
 
@@ -36,7 +43,7 @@ impl Users {
     ) -> Result<Connected, Problem> {
         let mut users = self.lock();
         let shared =
-            users.entry(id.clone()).or_insert_with(|| Shared { connections: 0, spent: Arc::default() });
+            users.entry(id.clone()).or_insert_with(|| Shared { connections: 0, used: Arc::default() });
         if let Some(max) = max.filter(|max| max.get() <= shared.connections) {
             return Err(Problem::new(
                 Code::RateLimited,
@@ -44,7 +51,7 @@ impl Users {
             ));
         }
         shared.connections += 1;
-        Ok(Connected { id: id.clone(), spent: shared.spent.clone(), users: self.clone() })
+        Ok(Connected { id: id.clone(), used: shared.used.clone(), users: self.clone() })
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<UserId, Shared>> {
@@ -73,11 +80,11 @@ mod tests {
         let (ada, bob) = (UserId::new("ada").unwrap(), UserId::new("bob").unwrap());
         let first = users.connect(&ada, max).unwrap();
         let second = users.connect(&ada, max).unwrap();
-        assert!(Arc::ptr_eq(&first.spent, &second.spent));
+        assert!(Arc::ptr_eq(&first.used, &second.used));
         let problem = users.connect(&ada, max).unwrap_err();
         assert_eq!((problem.code, problem.is_passing()), (Code::RateLimited, true));
         let other = users.connect(&bob, max).unwrap();
-        assert!(!Arc::ptr_eq(&first.spent, &other.spent));
+        assert!(!Arc::ptr_eq(&first.used, &other.used));
         drop(first);
         let third = users.connect(&ada, max).unwrap();
         assert!(users.connect(&ada, max).is_err());

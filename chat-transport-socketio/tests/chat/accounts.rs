@@ -428,3 +428,42 @@ async fn joins_have_a_rate_of_their_own() {
     assert!((5..20).contains(&joined), "{joined}");
     assert_eq!(ada.ask("post", json!({"room": "general", "id": "k", "content": 1})).await["ok"], true);
 }
+
+#[tokio::test]
+async fn what_is_told_to_everybody_has_a_rate_that_the_connections_of_a_user_share() {
+    let change = |settings: &mut ChatSettings| {
+        settings.notices_per_second = NonZeroU32::new(1);
+        settings.notices_burst = NonZeroU32::new(5).unwrap();
+    };
+    let (server, _) = serve(change).await;
+    let mut phone = with_token(&server, "ada", json!({"general": 0})).await;
+    let mut laptop = with_token(&server, "ada", json!({"general": 0})).await;
+    let typing = json!({"room": "general", "typing": true});
+    let mut told = 0;
+    for _ in 0..10 {
+        for device in [&mut phone, &mut laptop] {
+            let reply = device.ask("typing", typing.clone()).await;
+            if reply["ok"] == true {
+                told += 1;
+            } else {
+                assert_eq!(reply["error"]["code"], "rate_limited");
+                assert!(reply["error"]["retryAfterMs"].is_u64());
+            }
+        }
+    }
+    assert!((5..20).contains(&told), "{told}");
+    // What nobody waits for is dropped, and holds up nothing.
+    for _ in 0..20 {
+        phone.emit("typing", std::slice::from_ref(&typing)).await;
+    }
+    assert_eq!(phone.ask("post", json!({"room": "general", "id": "k", "content": 1})).await["ok"], true);
+    let mut bob = with_token(&server, "bob", json!({"general": 0})).await;
+    assert_eq!(bob.ask("typing", typing).await["ok"], true);
+    let mut guest = Client::connect(&server, json!({"rooms": {"general": 0}})).await;
+    let mut renamed = 0;
+    for number in 0..20 {
+        let reply = guest.ask("rename", json!({"name": format!("Cyd {number}")})).await;
+        renamed += usize::from(reply["ok"] == true);
+    }
+    assert!((5..20).contains(&renamed), "{renamed}");
+}

@@ -98,6 +98,7 @@ pub(crate) fn unlimited() -> ChatSettings {
     settings.requests_per_second = None;
     settings.user_requests_per_second = None;
     settings.joins_per_second = None;
+    settings.notices_per_second = None;
     settings
 }
 
