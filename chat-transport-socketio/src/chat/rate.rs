@@ -30,6 +30,11 @@ pub(super) struct Spent {
 }
 
 impl Spent {
+    /// Whether nothing was used of it yet.
+    pub(super) fn is_unused(&self) -> bool {
+        self.even_at.lock().expect("nothing panics while it counts").is_none()
+    }
+
     /// Uses one request, or says how long to wait for it. A refused one costs nothing.
     pub(super) fn take(&self, rate: Rate, now: Instant) -> Result<(), Duration> {
         let mut kept = self.even_at.lock().expect("nothing panics while it counts");

@@ -53,8 +53,6 @@ impl Service {
             return Err(Refusal::permanent("the chat is in the namespace / alone"));
         }
         let spent = socket.of_connection::<Spent>();
-        // It costs as much as a request, and cannot be refused for now: CONNECT_ERROR is final. So it waits.
-        self.turn(&spent).await;
         self.begin(&socket, &auth, spent).await.map_err(|problem| Refusal::Permanent {
             message: problem.message.to_string(),
             data: Some(problem.to_json()),
@@ -62,6 +60,9 @@ impl Service {
     }
 
     async fn begin(&self, socket: &Socket, auth: &Auth, spent: Arc<Spent>) -> Result<Accept, Problem> {
+        // It costs as much as a request, and cannot be refused for now: CONNECT_ERROR is final. So it waits.
+        let is_first = spent.is_unused();
+        self.turn(&spent).await;
         let hello = Hello::parse(auth.raw())?;
         let account = self.account(&hello).await?;
         let (identity, signed_in) = match &account {
@@ -142,6 +143,12 @@ impl Service {
         let max = self.chat.limits().rooms_per_reader_max;
         if max < rooms.len() {
             return Err(chat_core::ChatError::TooManyRooms { max }.into());
+        }
+        if !is_first {
+            // Who is cut off stays in its rooms for a while, in the eyes of others. A connection that begins again and again would fill them.
+            for _ in &rooms {
+                self.turn(&conversation.spent).await;
+            }
         }
         let mut places = Vec::new();
         let (mut abridged, mut is_lost) = (Vec::new(), false);

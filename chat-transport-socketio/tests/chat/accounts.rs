@@ -467,3 +467,25 @@ async fn what_is_told_to_everybody_has_a_rate_that_the_connections_of_a_user_sha
     }
     assert!((5..20).contains(&renamed), "{renamed}");
 }
+
+#[tokio::test]
+async fn the_rooms_of_a_further_connect_over_one_connection_count_as_requests() {
+    let change = |settings: &mut ChatSettings| {
+        settings.requests_per_second = NonZeroU32::new(1);
+        settings.requests_burst = NonZeroU32::new(10).unwrap();
+    };
+    let (server, _) = serve(change).await;
+    let rooms: Vec<String> = (0..8).map(|number| format!("r{number}")).collect();
+    let rooms: Value =
+        rooms.into_iter().map(|room| (room, json!(0))).collect::<serde_json::Map<_, _>>().into();
+    let auth = json!({"token": "ada", "rooms": rooms});
+    // The first is what a client comes with, however many rooms it has.
+    let mut ada = Client::connect(&server, auth.clone()).await;
+    ada.come_again(auth).await;
+    let mut limited = 0;
+    for _ in 0..6 {
+        let request = ada.request("unheard of", &["{}"], &[]).await;
+        limited += usize::from(ada.answer(request).await.0["error"]["code"] == "rate_limited");
+    }
+    assert!(0 < limited);
+}
