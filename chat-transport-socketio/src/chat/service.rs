@@ -153,7 +153,14 @@ impl Service {
         let mut places = Vec::new();
         let (mut abridged, mut is_lost) = (Vec::new(), false);
         for (room, since) in rooms {
-            let joined = self.join(&conversation, &room, since).await?;
+            let joined = match self.join(&conversation, &room, since).await {
+                Ok(joined) => joined,
+                Err(problem) => {
+                    // It never was here: the others need not see it for as long as one who was cut off.
+                    places.iter().for_each(|(room, _)| conversation.leave(room));
+                    return Err(problem);
+                }
+            };
             if matches!(since, Since::Abridged { .. }) && !joined.lost {
                 abridged.push((places.len(), joined.start));
             }

@@ -242,3 +242,31 @@ async fn who_may_not_see_the_members_is_told_nothing() {
     assert_eq!(ada.notices().await, []);
     assert_eq!(ada.ask("members", json!({"room": "lobby"})).await["error"]["code"], "forbidden");
 }
+
+/// Keeps everybody out of one room.
+#[derive(Debug)]
+struct NotTheVault;
+
+#[async_trait]
+impl Authority for NotTheVault {
+    async fn allows(&self, _: &Who, room: &RoomId, _: Action) -> StoreResult<bool> {
+        Ok(room.as_str() != "vault")
+    }
+}
+
+#[tokio::test]
+async fn who_is_refused_is_in_no_room_for_the_others() {
+    let mut limits = Limits::default();
+    limits.presence_grace = Duration::from_secs(3_600);
+    let chat = Chat::builder(Backends::from_store(MemoryStore::new())).limits(limits).authority(NotTheVault);
+    let server = Server::with(chat, unlimited()).await;
+    let (mut ada, _) = guest(&server, "Ada").await;
+    for _ in 0..3 {
+        let error = Client::refused(&server, r#"{"rooms":{"lobby":0,"vault":0}}"#).await;
+        assert_eq!(error["data"]["code"], "forbidden");
+    }
+    let (_bob, bob_id) = guest(&server, "Bob").await;
+    // The store was told of those before.
+    while presence(&mut ada).await["user"]["id"] != bob_id {}
+    assert_eq!(ada.ask("members", json!({"room": "lobby"})).await["total"], 2);
+}
