@@ -489,3 +489,62 @@ async fn the_rooms_of_a_further_connect_over_one_connection_count_as_requests() 
     }
     assert!(0 < limited);
 }
+
+#[tokio::test]
+async fn whoever_is_banned_is_gone_for_the_others_and_their_requests_say_so() {
+    let (server, _) = serve(|_| {}).await;
+    let mut ada = with_token(&server, "ada", json!({})).await;
+    for name in ["general", "other"] {
+        assert_eq!(ada.ask("join", json!({"room": name})).await["ok"], true);
+    }
+    let mut moderator = with_token(&server, "mod", json!({"general": 0})).await;
+    assert_eq!(moderator.ask("ban", json!({"room": "general", "user": "ada"})).await["ok"], true);
+    assert_eq!(ada.expect("removed").await["reason"], "banned");
+    loop {
+        let (event, told) = moderator.notice().await;
+        if event == "presence" && told["online"] == false {
+            assert_eq!(told["user"]["id"], "ada");
+            break;
+        }
+    }
+    let members = moderator.ask("members", json!({"room": "general"})).await;
+    assert_eq!((&members["total"], &members["members"][0]["id"]), (&json!(1), &json!("mod")));
+    for (request, ask) in [
+        ("typing", json!({"room": "general", "typing": true})),
+        ("typing", json!({"room": "general", "typing": false})),
+        ("read", json!({"room": "general", "offset": 1})),
+        ("members", json!({"room": "general"})),
+    ] {
+        assert_eq!(ada.ask(request, ask).await["error"]["code"], "not_joined", "{request}");
+    }
+    let list = ada.ask("rooms", json!({})).await;
+    let names: Vec<_> = list["rooms"].as_array().unwrap().iter().map(|room| room["room"].clone()).collect();
+    assert_eq!(names, ["other"]);
+    // She can still leave it, so that it need not be listed for ever.
+    assert_eq!(ada.ask("leave", json!({"room": "general"})).await["ok"], true);
+    assert_eq!(moderator.notices().await, []);
+}
+
+#[tokio::test]
+async fn who_is_banned_from_a_room_that_only_a_handle_names_is_refused_with_its_name_when_back() {
+    let table = Arc::new(Table::default());
+    table.put("ada", account("ada"));
+    let mut settings = unlimited();
+    settings.accounts = Some(table);
+    let server = Server::recovering_with(settings).await;
+    let mut ada = with_token(&server, "ada", json!({})).await;
+    let id = ada.request("join", &[r#"{"room":"later"}"#], &[]).await;
+    let Received::Event { args, .. } = ada.next().await else { panic!("the position comes first") };
+    assert_eq!(ada.answer(id).await.0["ok"], true);
+    let auth = json!({"token": "ada", "rooms": {}, "pid": ada.welcome["pid"], "offset": args[0]});
+    ada.cut();
+    let ban = Measure::Ban { user: user("ada"), room: room("later"), until: None, reason: None };
+    server.chat.moderate(&ban).await.unwrap();
+    let error = Client::refused(&server, &auth.to_string()).await;
+    assert_eq!(code(&error), "forbidden");
+    assert!(error["message"].as_str().unwrap().contains("later"), "{error}");
+    let lifted = Measure::Unban { user: user("ada"), room: room("later") };
+    server.chat.moderate(&lifted).await.unwrap();
+    let ada = Client::connect(&server, auth.clone()).await;
+    assert_eq!(ada.welcome["pid"], auth["pid"], "recovered");
+}

@@ -39,9 +39,13 @@ impl Server {
 
     /// Its clients can come back as who they were.
     pub(crate) async fn recovering() -> Self {
+        Self::recovering_with(unlimited()).await
+    }
+
+    pub(crate) async fn recovering_with(settings: ChatSettings) -> Self {
         let chat = Chat::builder(Backends::from_store(MemoryStore::new())).start().await.unwrap();
         let recovery = chat::recovery(&chat).await.unwrap();
-        Self::serve(chat, unlimited(), SocketIo::builder().recovery(recovery)).await
+        Self::serve(chat, settings, SocketIo::builder().recovery(recovery)).await
     }
 
     pub(crate) async fn with_connect_timeout(
