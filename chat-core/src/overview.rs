@@ -140,11 +140,19 @@ impl Chat {
         };
         let head = bounds.head.offset();
         let read_by_other = match &own.with {
-            Some(with) => self.read_marks_of(&with.id, std::slice::from_ref(&own.room)).await?.first().copied(),
+            Some(with) => {
+                self.read_marks_of(&with.id, std::slice::from_ref(&own.room)).await?.first().copied()
+            }
             None => None,
         };
         let read = read.max(own.from).min(head);
-        Ok(Some(RoomOverview { own, bounds, read, read_by_other: read_by_other.map(|mark| mark.min(head)), last }))
+        Ok(Some(RoomOverview {
+            own,
+            bounds,
+            read,
+            read_by_other: read_by_other.map(|mark| mark.min(head)),
+            last,
+        }))
     }
 
     async fn may(&self, who: &UserId, room: &RoomId, action: Action) -> Result<bool, ChatError> {
