@@ -131,7 +131,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         LIMITS,
         "notices-per-second",
         "N",
-        "Typing notices and changes of name of a user, in bursts of four times as many; 0: no limit [default: 5]",
+        "Typing notices and changes of name a user may make, in such bursts; 0: no limit [default: 5]",
     ),
     one(LIMITS, "user-connections", "N", "Connections of a user at a time; 0: no limit [default: 100]"),
     one(

@@ -251,8 +251,8 @@ test('a private message that was seen while its author was away is marked so whe
   await shows(bob.page, ['read this when you can', 'I have']);
   await server.kill();
   await isIn(bob.page, 'offline');
-  await bob.profile.close();
   await server.start();
+  await isIn(bob.page, 'online');
   await ada.profile.setOffline(false);
   await ada.page.waitForSelector('#messages .own.seen .mark.seen');
   await ada.page.reload();
