@@ -17,7 +17,8 @@ pub(crate) struct Cursor {
     /// Everything up to here was delivered.
     at: Bookmark,
     /// History after `at` is gone; to be told, with what is left, before anything else.
-    lost: Option<Bounds>,
+    /// In a box: nearly always there is none, and each room of each connection has a cursor.
+    lost: Option<Box<Bounds>>,
 }
 
 /// What a cursor does next.
@@ -48,7 +49,7 @@ impl Cursor {
     pub(crate) fn lose(&mut self, bounds: Bounds, start: Bookmark) {
         self.at = start;
         if !mutated(Mutant::HideLoss) {
-            self.lost = Some(bounds);
+            self.lost = Some(Box::new(bounds));
         }
     }
 
@@ -60,9 +61,9 @@ impl Cursor {
     /// Decides on one snapshot of the tail, and moves the place with what it delivers.
     pub(crate) fn decide(&mut self, tail: &Tail, budget: Budget) -> Decision {
         if let Some(bounds) = self.lost.take() {
-            self.lost =
-                (mutated(Mutant::TellLossAgain) && budget.entries.is_multiple_of(2)).then_some(bounds);
-            return Decision::Tell(bounds);
+            let again = mutated(Mutant::TellLossAgain) && budget.entries.is_multiple_of(2);
+            self.lost = again.then(|| bounds.clone());
+            return Decision::Tell(*bounds);
         }
         match tail.view(self.at, budget) {
             View::Run(run) => self.deliver(run),
@@ -75,7 +76,7 @@ impl Cursor {
     /// Takes from a page what comes next; `Check` if the page is of another epoch or history, `Wait` if it has nothing new.
     pub(crate) fn take(&mut self, page: &Page, budget: Budget) -> Decision {
         if let Some(bounds) = self.lost.take() {
-            return Decision::Tell(bounds);
+            return Decision::Tell(*bounds);
         }
         if page.epoch != self.at.epoch() {
             return Decision::Check;

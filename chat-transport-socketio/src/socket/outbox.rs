@@ -121,6 +121,8 @@ impl Outbox {
             return value;
         }
         let value = Arc::new(T::default());
+        // Most keep one value: no space for four.
+        kept.reserve_exact(1);
         kept.push(value.clone());
         value
     }

@@ -289,6 +289,8 @@ impl Socket {
         let mut own = self.own();
         let old = own.state.iter().position(|state| (**state).type_id() == (*value).type_id());
         let replaced = old.map(|index| own.state.swap_remove(index));
+        // Most keep one value: no space for four.
+        own.state.reserve_exact(1);
         own.state.push(value);
         drop(own);
         drop(replaced);

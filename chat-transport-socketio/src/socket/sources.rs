@@ -16,6 +16,8 @@ pub(crate) struct Sources {
 
 impl Sources {
     pub(crate) fn attach(&mut self, owner: SocketId, source: Box<dyn Source>) {
+        // Nearly always it is the only one, and idle connections keep what is allocated.
+        self.attached.reserve_exact(1);
         self.attached.push((owner, source));
     }
 
