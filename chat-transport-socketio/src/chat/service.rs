@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::{Attendee, Chat, ConnectionId, Joined, Offset, OwnRoom, OwnRooms, RoomId, Since, Timestamp};
+use chat_core::{
+    Attendee, Chat, ConnectionId, Fingerprint, Joined, Offset, OwnRoom, OwnRooms, Reader, Roles, RoomId,
+    Since, Timestamp,
+};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -64,17 +67,7 @@ impl Service {
         let is_first = spent.is_unused();
         self.turn(&spent).await;
         let hello = Hello::parse(auth.raw())?;
-        let account = self.account(&hello).await?;
-        let (identity, signed_in) = match &account {
-            Some(account) => {
-                let signed_in = SignedIn::until(account.expires, self.settings.token_notice);
-                (Identity::of_account(account, socket.lineage()), signed_in)
-            }
-            None => {
-                let key = patiently(|| self.guest_key()).await?;
-                (Identity::of(&hello, key, socket.lineage()), SignedIn::for_good())
-            }
-        };
+        let (identity, signed_in, roles) = self.who(&hello, socket).await?;
         let (protocol, asked) = match hello.protocol {
             Spoken::Tutorial { since } => {
                 (Protocol::Tutorial, vec![(self.settings.default_room.clone(), since)])
@@ -91,15 +84,7 @@ impl Service {
         let told: Vec<RoomId> =
             known.iter().flat_map(|base| &base.rooms).map(|(room, _)| room.clone()).collect();
         let seen = known.as_ref().map(|base| base.facts.plus(facts));
-        let roles = account.map(|account| account.roles).unwrap_or_default();
-        let connection =
-            ConnectionId::new(&socket.id().to_string()).expect("an id of a socket is plain text");
-        let attendee = Attendee::new(identity.author(), connection).with_roles(roles);
-        let reader = self.chat.reader_as(match protocol {
-            Protocol::Full => attendee,
-            // It has no words for what others do, but they see that it is there.
-            Protocol::Tutorial => attendee.without_notices(),
-        });
+        let reader = self.reader(&identity, roles, protocol, socket);
         // Now that it is among those who are told, what was decided before it was is asked.
         let mark = patiently(|| async { Ok(self.chat.moderation_mark()?) }).await?;
         patiently(|| async { Ok(self.chat.admits(identity.id())?) }).await?;
@@ -150,23 +135,7 @@ impl Service {
                 self.turn(&conversation.spent).await;
             }
         }
-        let mut places = Vec::new();
-        let (mut abridged, mut is_lost) = (Vec::new(), false);
-        for (room, since) in rooms {
-            let joined = match self.join(&conversation, &room, since).await {
-                Ok(joined) => joined,
-                Err(problem) => {
-                    // It never was here: the others need not see it for as long as one who was cut off.
-                    places.iter().for_each(|(room, _)| conversation.leave(room));
-                    return Err(problem);
-                }
-            };
-            if matches!(since, Since::Abridged { .. }) && !joined.lost {
-                abridged.push((places.len(), joined.start));
-            }
-            is_lost |= joined.lost;
-            places.push((room, place(&joined)));
-        }
+        let (mut places, is_lost) = self.enter(&conversation, rooms, sum).await?;
         for (handle, room, since) in own.iter().flat_map(|own| self.private_rooms(own, seen)) {
             if max <= places.len() || places.iter().any(|(joined, _)| *joined == room) {
                 continue;
@@ -178,15 +147,6 @@ impl Service {
                 }
                 // Nobody has asked for it.
                 Err(problem) => tracing::debug!(code = ?problem.code, "a private room was not joined"),
-            }
-        }
-        let found = sum_of(abridged.iter().map(|(_, start)| start.fingerprint));
-        if !is_lost && sum.is_some_and(|sum| sum != found) {
-            // One of them is at an entry of another history that looks alike. Nobody knows which, so each is told.
-            is_lost = true;
-            for (index, start) in abridged {
-                let (room, mark) = &mut places[index];
-                *mark = place(&self.join(&conversation, room, Mark::untold(start).since()).await?);
             }
         }
         if is_lost && socket.recovered() {
@@ -214,6 +174,65 @@ impl Service {
         socket.set(conversation.clone());
         socket.attach(Entries::new(conversation, socket.clone()));
         Ok(Accept::new().base(base.write()))
+    }
+
+    /// Who the client is by what it shows, and for how long.
+    async fn who(&self, hello: &Hello, socket: &Socket) -> Result<(Identity, SignedIn, Roles), Problem> {
+        let lineage = socket.lineage();
+        let Some(account) = self.account(hello).await? else {
+            let key = patiently(|| self.guest_key()).await?;
+            return Ok((Identity::of(hello, key, lineage), SignedIn::for_good(), Roles::default()));
+        };
+        let signed_in = SignedIn::until(account.expires, self.settings.token_notice);
+        Ok((Identity::of_account(&account, lineage), signed_in, account.roles))
+    }
+
+    fn reader(&self, identity: &Identity, roles: Roles, protocol: Protocol, socket: &Socket) -> Reader {
+        let connection =
+            ConnectionId::new(&socket.id().to_string()).expect("an id of a socket is plain text");
+        let attendee = Attendee::new(identity.author(), connection).with_roles(roles);
+        self.chat.reader_as(match protocol {
+            Protocol::Full => attendee,
+            // It has no words for what others do, but they see that it is there.
+            Protocol::Tutorial => attendee.without_notices(),
+        })
+    }
+
+    /// Joins the rooms that a client asks for, or is in by its token. `sum`: see [`Read::sum`]. Answers where it is in each, and whether it has lost
+    /// something in any.
+    async fn enter(
+        &self,
+        conversation: &Conversation,
+        rooms: Vec<(RoomId, Since)>,
+        sum: Option<Fingerprint>,
+    ) -> Result<(Vec<(RoomId, Mark)>, bool), Problem> {
+        let mut places: Vec<(RoomId, Mark)> = Vec::new();
+        let (mut abridged, mut is_lost) = (Vec::new(), false);
+        for (room, since) in rooms {
+            let joined = match self.join(conversation, &room, since).await {
+                Ok(joined) => joined,
+                Err(problem) => {
+                    // It never was here: the others need not see it for as long as one who was cut off.
+                    places.iter().for_each(|(room, _)| conversation.leave(room));
+                    return Err(problem);
+                }
+            };
+            if matches!(since, Since::Abridged { .. }) && !joined.lost {
+                abridged.push((places.len(), joined.start));
+            }
+            is_lost |= joined.lost;
+            places.push((room, place(&joined)));
+        }
+        let found = sum_of(abridged.iter().map(|(_, start)| start.fingerprint));
+        if !is_lost && sum.is_some_and(|sum| sum != found) {
+            // One of them is at an entry of another history that looks alike. Nobody knows which, so each is told.
+            is_lost = true;
+            for (index, start) in abridged {
+                let (room, mark) = &mut places[index];
+                *mark = place(&self.join(conversation, room, Mark::untold(start).since()).await?);
+            }
+        }
+        Ok((places, is_lost))
     }
 
     /// The private rooms that a connection is put into without asking for them, and where: a client that is back gets all of those that have become its
