@@ -102,6 +102,52 @@ test('a client is recovered by another node after its own was killed', async (t)
   assert.deepEqual([reader.socket.recovered, reader.socket.id, reader.texts()], [true, id, ['before', 'meanwhile']]);
 });
 
+test('a client is recovered by another node while its own still believes in the connection that was cut', async (t) => {
+  const redis = await startRedis(t);
+  const nodes = [await startServer(t, { store: redis.url }), await startServer(t, { store: redis.url })];
+  const way = await startProxy(t, Number(new URL(nodes[0].url).port));
+  let node = way;
+  const front = await startFront(t, nodes, { pick: () => node });
+  const reader = new FullClient(t, front.url, { rooms: { general: 0 }, transports: ['websocket'] });
+  const poster = new FullClient(t, nodes[0].url, { rooms: { general: 0 }, transports: ['websocket'] });
+  await Promise.all([reader.connected(), poster.connected()]);
+  assert.equal((await poster.postForSure('1', 'before')).ok, true);
+  await until(() => reader.texts().length === 1, 'the reader has it');
+  const { id } = reader.socket;
+  node = nodes[1];
+  way.tear();
+  front.cut();
+  assert.equal((await poster.postForSure('2', 'meanwhile')).ok, true);
+  await until(() => reader.texts().length === 2, 'the reader has what came meanwhile');
+  assert.equal((await poster.postForSure('3', 'after')).ok, true);
+  await until(() => reader.texts().length === 3, 'and what comes after');
+  assert.deepEqual([reader.socket.recovered, reader.socket.id, reader.texts()], [true, id, ['before', 'meanwhile', 'after']]);
+});
+
+test('presence, typing and a private message reach people on another node', async (t) => {
+  const redis = await startRedis(t);
+  const nodes = [];
+  for (let number = 0; number < 2; number += 1) nodes.push(await startServer(t, { store: redis.url }));
+  const [ada, bob] = nodes.map((node, number) => new FullClient(t, node.url, { name: ['Ada', 'Bob'][number], rooms: { general: 0 }, transports: ['websocket'] }));
+  const seen = [];
+  ada.socket.on('presence_reset', (told) => seen.push(...(told.online ?? []).map(({ name }) => name)));
+  ada.socket.on('presence', ({ user, online }) => online && seen.push(user.name));
+  await Promise.all([ada.connected(), bob.connected()]);
+  await until(() => seen.includes('Bob'), 'Ada sees Bob, who is on the other node');
+  const typing = [];
+  bob.socket.on('typing', ({ user }) => typing.push(user.name));
+  await until(async () => {
+    await ada.ask('typing', { room: 'general', typing: true });
+    return typing.includes('Ada');
+  }, 'Bob sees Ada type');
+  const { members } = await ada.ask('members', { room: 'general' });
+  const { id } = members.find(({ name }) => name === 'Bob');
+  const { room } = await ada.ask('direct', { user: id });
+  assert.equal((await ada.join(room)).ok, true);
+  assert.equal((await ada.postForSure('secret', 'for Bob', room)).ok, true);
+  await until(() => bob.texts(room).length === 1, 'it comes to Bob without his asking');
+});
+
 /** What a load balancer does without sticky sessions: each connection goes to some node that is there. */
 async function startFront(t, nodes, random) {
   const clients = new Set();
