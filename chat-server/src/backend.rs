@@ -32,6 +32,9 @@ pub(crate) enum OpenError {
 
 /// Opens the store at `url`. The memory store keeps everything as long as it lives, which is told where `keep` says otherwise.
 pub(crate) async fn open(url: &StoreUrl, keep: &Keep) -> Result<Opened, OpenError> {
+    if 0 < keep.replicas && !matches!(url, StoreUrl::Redis(_)) {
+        tracing::warn!("replicas has no effect: only Redis has any");
+    }
     match url {
         StoreUrl::Memory => {
             if matches!(keep.messages, KeptMessages::Newest(_)) || keep.age_max.is_some() {
@@ -65,6 +68,7 @@ pub(crate) async fn open(url: &StoreUrl, keep: &Keep) -> Result<Opened, OpenErro
             };
             options.keep_keys_for = keep.keys;
             options.retain_for = keep.age_max;
+            options.replicas_min = u32::try_from(keep.replicas).unwrap_or(u32::MAX);
             match keep.messages {
                 KeptMessages::StoresDefault => {}
                 KeptMessages::All => options.room_entries_max = None,

@@ -114,6 +114,8 @@ pub(crate) struct Heartbeat {
 pub(crate) struct Keep {
     pub(crate) messages: KeptMessages,
     pub(crate) age_max: Option<Duration>,
+    /// How many replicas must have a message before it is acknowledged, where the store has replicas.
+    pub(crate) replicas: usize,
     pub(crate) keys: Duration,
 }
 
@@ -179,6 +181,7 @@ impl Config {
                 messages: given.read("keep-messages", KeptMessages::StoresDefault, |text| {
                     Ok(limit(text)?.map_or(KeptMessages::All, KeptMessages::Newest))
                 })?,
+                replicas: given.read("replicas", 0, within(0..=1_000))?,
                 age_max: given
                     .read("keep-days", None, |text| Ok(days(text, 0)?.map(|days| DAY * days.get())))?,
                 keys: given.read("keep-keys-days", DAY * KEEP_KEYS_DAYS_MIN, |text| {
@@ -428,7 +431,10 @@ mod tests {
         assert_eq!(config.requests_per_second, NonZeroU32::new(50));
         assert_eq!(config.packet, Packet { bytes: 1_000_000, content_bytes: 65_536, attachments: 10 });
         assert_eq!((config.rooms_max, config.user_rooms_max), (100, 1_000));
-        assert_eq!(config.keep, Keep { messages: KeptMessages::StoresDefault, age_max: None, keys: DAY * 7 });
+        assert_eq!(
+            config.keep,
+            Keep { messages: KeptMessages::StoresDefault, age_max: None, replicas: 0, keys: DAY * 7 }
+        );
         assert_eq!(config.log, Log { filter: "info".to_owned(), format: LogFormat::Text });
     }
 

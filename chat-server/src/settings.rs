@@ -72,6 +72,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Days for which a repeat of a message that is no longer kept is known; 7 or more [default: 7]",
     ),
     one(
+        KEPT,
+        "replicas",
+        "N",
+        "Replicas of Redis that must have a message before it is acknowledged [default: 0]",
+    ),
+    one(
         ACCOUNTS,
         "token-secret-file",
         "PATH",

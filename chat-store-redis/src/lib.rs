@@ -35,6 +35,12 @@
 //! While Redis is away posts fail ([`Unavailable`](chat_core::StoreError::Unavailable), or
 //! [`Indeterminate`](chat_core::StoreError::Indeterminate) if the answer is missing) and may be repeated with the same key; connections come back by themselves.
 //!
+//! # Waiting for replicas
+//! With [`RedisOptions::replicas_min`] an append is answered, and told to other nodes, only when so many replicas have it (`WAIT`, once for all appends that
+//! come together). If they do not confirm it in time the append fails as [`Indeterminate`](chat_core::StoreError::Indeterminate): it is on the primary,
+//! and a repeat with the same key waits again. Until then a node that compares the room with the log may see it. Replicas confirm that they have received
+//! it, not that it is on their disks; and a failover to a replica that was not among them loses it all the same.
+//!
 //! # What is forgotten when
 //! Memory is finite, so [`RedisOptions::room_entries_max`] is 10,000 unless said otherwise; [`RedisOptions::retain_for`] bounds the age.
 //! Old entries make way when newer ones are appended. A key is remembered as long as its entry, and at least [`RedisOptions::keep_keys_for`] after the post; the keys of
@@ -66,6 +72,7 @@ mod log;
 mod options;
 mod packed;
 mod presence;
+mod replicated;
 mod script;
 mod store;
 mod subscription;

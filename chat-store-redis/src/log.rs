@@ -32,30 +32,36 @@ impl MessageLog for RedisStore {
             false => (options.room_entries_max.unwrap_or(0), options.retain_for),
         };
         let name = self.key(room);
-        let (outcome, epoch, offset, print, at): (String, u64, u64, u64, u64) = APPEND
-            .key(&name)
-            .arg(author.id.as_str())
-            .arg(key.as_str())
-            .arg(author.name.as_str())
-            .arg(packed::body(&body))
-            .arg(kind.number())
-            .arg(body.attachments.len())
-            .arg(Epoch::from_random(rand::random()).number())
-            .arg(&name)
-            .arg(self.connector().publish())
-            .arg(entries_max)
-            .arg(retain_for.map_or(0, millis))
-            .arg(millis(options.keep_keys_for))
-            .invoke_async(&mut self.link())
-            .await
-            .map_err(of_write)?;
+        let replicated = self.replicated();
+        let publish = if replicated.is_some() { "" } else { self.connector().publish() };
+        let number = |number: u64| number.to_string().into_bytes();
+        let args: Vec<Vec<u8>> = vec![
+            author.id.as_str().into(),
+            key.as_str().into(),
+            author.name.as_str().into(),
+            packed::body(&body),
+            number(kind.number().into()),
+            number(body.attachments.len() as u64),
+            number(Epoch::from_random(rand::random()).number()),
+            name.clone().into(),
+            publish.into(),
+            number(entries_max),
+            number(retain_for.map_or(0, millis)),
+            number(millis(options.keep_keys_for)),
+        ];
+        let answer = match replicated {
+            Some(replicated) => replicated.append(name, args).await?,
+            None => APPEND.key(name).arg(args).invoke_async(&mut self.link()).await.map_err(of_write)?,
+        };
+        let (outcome, epoch, offset, print, at): (String, u64, u64, u64, u64) =
+            redis::from_redis_value(answer).map_err(|_| corrupt("an answer is no receipt"))?;
         let bookmark = bookmark(epoch, offset, print)?;
         let at = Timestamp::from_millis(at);
         Ok(match outcome.as_str() {
             "fresh" => {
                 let Bookmark { position, fingerprint } = bookmark;
                 let entry = Entry { position, kind, author, key, at, fingerprint, body: Some(body) };
-                Appended::Fresh { entry, announced: true }
+                Appended::Fresh { entry, announced: self.replicated().is_none() }
             }
             "duplicate" => Appended::Duplicate { bookmark, at },
             _ => Appended::Conflict { bookmark },

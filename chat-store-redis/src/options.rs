@@ -24,6 +24,9 @@ pub struct RedisOptions {
     pub keep_keys_for: Duration,
     /// The largest body, text and attachments together, in bytes. A script holds all others up while it handles it.
     pub body_bytes_max: usize,
+    /// How many replicas must have an entry before it is acknowledged and told. 0, the default: none. Then a failover loses nothing that was
+    /// acknowledged, if it promotes one of those, and posts fail while there are too few. See [the crate](crate#waiting-for-replicas).
+    pub replicas_min: u32,
     /// How long an answer may take before the call fails. 5 seconds: a failover takes longer, and clients try again.
     pub response_timeout: Duration,
     /// How long connecting may take.
@@ -43,6 +46,7 @@ impl RedisOptions {
             retain_for: None,
             keep_keys_for: Duration::from_secs(7 * 24 * 3600),
             body_bytes_max: 16 * 1024 * 1024,
+            replicas_min: 0,
             response_timeout: Duration::from_secs(5),
             connection_timeout: Duration::from_secs(5),
             heartbeat_interval: Duration::from_secs(5),

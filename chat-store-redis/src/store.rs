@@ -10,6 +10,7 @@ use crate::keys::Keys;
 use crate::link::{Connector, Link};
 use crate::options::RedisOptions;
 use crate::presence::Turns;
+use crate::replicated::Replicated;
 
 /// Rooms in Redis; see [the crate](crate). Cloning gives another handle to the same store.
 #[derive(Clone, Debug)]
@@ -24,6 +25,7 @@ struct Shared {
     connector: Connector,
     link: RwLock<Link>,
     turns: Turns,
+    replicated: Option<Replicated>,
     _stop: DropGuard,
 }
 
@@ -39,6 +41,13 @@ impl RedisStore {
     pub(crate) async fn open(options: RedisOptions) -> Result<Self, ConnectError> {
         let connector = Connector::new(&options)?;
         let link = connector.connect().await.map_err(ConnectError::from_redis)?;
+        let replicated = match options.replicas_min {
+            0 => None,
+            _ => {
+                let own = connector.connect().await.map_err(ConnectError::from_redis)?;
+                Some(Replicated::start(own, &options))
+            }
+        };
         let keys = Keys::new(&options.prefix);
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
@@ -47,6 +56,7 @@ impl RedisStore {
             connector,
             link: RwLock::new(link),
             turns: Turns::default(),
+            replicated,
             _stop: stop.clone().drop_guard(),
         });
         tokio::spawn(stop.run_until_cancelled_owned(keep(Arc::downgrade(&shared))));
@@ -67,6 +77,11 @@ impl RedisStore {
 
     pub(crate) fn connector(&self) -> &Connector {
         &self.shared.connector
+    }
+
+    /// Where appends go that wait for replicas.
+    pub(crate) fn replicated(&self) -> Option<&Replicated> {
+        self.shared.replicated.as_ref()
     }
 
     pub(crate) fn turns(&self) -> &Turns {

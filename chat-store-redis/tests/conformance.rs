@@ -18,6 +18,20 @@ mod one_server {
     chat_core::conformance!(new_store);
 }
 
+mod with_a_replica {
+    use super::*;
+
+    async fn new_store() -> (RedisStore, [Server; 2]) {
+        let server = Server::start().await;
+        let replica = support::replica_of(&server).await;
+        let mut options = RedisOptions::new(server.url());
+        options.replicas_min = 1;
+        (options.connect().await.unwrap(), [server, replica])
+    }
+
+    chat_core::conformance!(log: new_store);
+}
+
 mod cluster {
     use super::*;
 

@@ -294,6 +294,62 @@ async fn old_entries_make_way_and_their_keys_are_remembered_as_long_as_promised(
     assert_eq!(store.bounds(&[facts]).await.unwrap()[0].trimmed.offset(), Offset::ZERO);
 }
 
+#[tokio::test]
+async fn what_replicas_have_confirmed_survives_the_primary() {
+    let mut primary = Server::start().await;
+    let replica = support::replica_of(&primary).await;
+    let mut options = quick(primary.url());
+    options.replicas_min = 1;
+    let store = options.connect().await.unwrap();
+    let a = room("a");
+    let appends = (1..=50).map(|number| {
+        let (store, a) = (store.clone(), a.clone());
+        async move { append(&store, &a, &number.to_string()).await }
+    });
+    let entries = futures_util::future::join_all(appends).await;
+    primary.kill().await;
+    redis::cmd("REPLICAOF")
+        .arg("NO")
+        .arg("ONE")
+        .query_async::<()>(&mut replica.connection().await)
+        .await
+        .unwrap();
+    let after = quick(replica.url()).connect().await.unwrap();
+    for entry in entries {
+        let again = after.append(&a, draft(entry.key.as_str())).await.unwrap();
+        assert!(
+            matches!(again, Appended::Duplicate { bookmark, .. } if bookmark == entry.bookmark()),
+            "{again:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_too_few_replicas_have_is_neither_acknowledged_nor_told() {
+    let primary = Server::start().await;
+    let mut replica = support::replica_of(&primary).await;
+    let mut options = quick(primary.url());
+    options.replicas_min = 1;
+    let (one, other) = (node(options.clone()).await, node(options).await);
+    let a = room("a");
+    let reader = other.reader(user("bob"));
+    reader.join(&a, Since::Start).await.unwrap();
+    assert_eq!(post(&one, &a, "1").await, 1);
+    assert_eq!(read(&reader, 1).await, numbered(1..=1));
+    replica.kill().await;
+    let refused = one.post(&a, draft("2")).await;
+    assert!(
+        matches!(refused, Err(chat_core::ChatError::Store(StoreError::Indeterminate { .. }))),
+        "{refused:?}"
+    );
+    let told = timeout(Duration::from_millis(300), reader.next(Budget::default())).await;
+    assert!(told.is_err(), "{told:?}");
+    // A repeat waits again, until there is a replica.
+    let (sure, ()) = tokio::join!(post(&one, &a, "2"), async { replica.restart().await });
+    assert_eq!(sure, 2);
+    assert_eq!(read(&reader, 1).await, numbered(2..=2));
+}
+
 /// How often each command was executed by `action`, those within scripts included.
 async fn commands(
     server: &Server,

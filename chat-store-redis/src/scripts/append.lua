@@ -1,4 +1,5 @@
--- Stores an entry once, and tells those who listen: all or nothing.
+-- Stores an entry once, and tells those who listen: all or nothing. Without a command to publish by, nobody is told: it is waited for
+-- replicas first.
 local author, key, name, body = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local kind, attachments, epoch = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local channel, publish = ARGV[8], ARGV[9]
@@ -10,6 +11,8 @@ local first = redis.call('HGET', room, known)
 if first then
   local offset, print, at = struct.unpack('>I7I6I6', first)
   local kept = s.trimmed < offset and entry(offset)
+  -- Something is written in any case, so that what is waited for comes behind the first one.
+  if publish == '' then redis.call('HSET', room, 'head', text(s.head)) end
   local differs = kept and kept.kind < REDACTED and
     (kept.body ~= body or kept.attachments ~= attachments or kept.kind ~= kind)
   return { differs and 'conflict' or 'duplicate', s.epoch, offset, print, at }
@@ -27,7 +30,7 @@ local packed = struct.pack(HEADER, at, print, kind, #author, #key, #name, attach
 redis.call('HSET', room, 'head', text(offset), 'print', text(print), 'e' .. text(offset), packed,
   known, struct.pack('>I7I6I6', offset, print, at))
 s.head, s.print = offset, print
-redis.call(publish, channel, 'A' .. struct.pack('>I6I7', s.epoch, offset) .. packed)
+if publish ~= '' then redis.call(publish, channel, 'A' .. struct.pack('>I6I7', s.epoch, offset) .. packed) end
 
 -- Upkeep, a little with each entry.
 if 0 < entries_max and entries_max < s.head - s.trimmed then trim(s, s.head - entries_max) end

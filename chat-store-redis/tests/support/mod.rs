@@ -76,6 +76,32 @@ impl Server {
     }
 }
 
+/// In step with `primary` when this returns.
+pub(crate) async fn replica_of(primary: &Server) -> Server {
+    let port = primary.port.to_string();
+    let replica =
+        Server::start_with(&["--save", "", "--appendonly", "no", "--replicaof", "127.0.0.1", &port]).await;
+    until_in_step(&replica).await;
+    let connection = primary.connection().await;
+    eventually("the primary counts it", async || {
+        let info: String =
+            redis::cmd("INFO").arg("replication").query_async(&mut connection.clone()).await.unwrap();
+        info.contains("state=online")
+    })
+    .await;
+    replica
+}
+
+pub(crate) async fn until_in_step(replica: &Server) {
+    let connection = replica.connection().await;
+    eventually("the replica is in step", async || {
+        let info: String =
+            redis::cmd("INFO").arg("replication").query_async(&mut connection.clone()).await.unwrap();
+        info.contains("master_link_status:up")
+    })
+    .await;
+}
+
 fn free_port() -> u16 {
     // The cluster's bus has a port 10,000 above.
     loop {
@@ -88,7 +114,18 @@ fn free_port() -> u16 {
 
 fn spawn(port: u16, folder: &TempDir, options: &[String]) -> Child {
     Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--logfile", "log", "--dir"])
+        // A replica need not wait for others to come.
+        .args([
+            "--repl-diskless-sync-delay",
+            "0",
+            "--port",
+            &port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--logfile",
+            "log",
+            "--dir",
+        ])
         .arg(folder.path())
         .args(options)
         .stdin(Stdio::null())

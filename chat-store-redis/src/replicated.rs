@@ -1,0 +1,141 @@
+//! Appends that are answered only when replicas have them: `WAIT`, once for all that came together.
+//!
+//! `WAIT` is about what was written over the same connection, and blocks it. So these have one of their own, on which scripts and the `WAIT`
+//! behind them travel in one piece: were it replaced in between, `WAIT` would answer for nothing.
+
+use std::collections::BTreeMap;
+
+use chat_core::{StoreError, StoreResult};
+use futures_util::future::join_all;
+use redis::aio::ConnectionLike;
+use redis::cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr};
+use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisResult, ServerErrorKind, Value, cmd};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::{STORE, of_write};
+use crate::link::Link;
+use crate::options::RedisOptions;
+use crate::script::APPEND;
+
+/// Appends that wait for their turn; further ones wait to be taken.
+const QUEUE_MAX: usize = 1_024;
+/// Appends that share one `WAIT`.
+const BATCH_MAX: usize = 256;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Replicated {
+    queue: mpsc::Sender<Job>,
+}
+
+struct Job {
+    key: String,
+    args: Vec<Vec<u8>>,
+    answer: oneshot::Sender<StoreResult<Value>>,
+}
+
+struct Writer {
+    link: Link,
+    replicas: u32,
+    timeout_ms: u64,
+}
+
+impl Replicated {
+    pub(crate) fn start(link: Link, options: &RedisOptions) -> Self {
+        let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+        // An answer must come before it is given up.
+        let timeout = options.response_timeout / 2;
+        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1);
+        let writer = Writer { link, replicas: options.replicas_min, timeout_ms };
+        tokio::spawn(writer.run(jobs));
+        Self { queue }
+    }
+
+    /// What `append.lua` answers, once enough replicas have it.
+    pub(crate) async fn append(&self, key: String, args: Vec<Vec<u8>>) -> StoreResult<Value> {
+        let (answer, answered) = oneshot::channel();
+        let gone = || StoreError::unavailable(STORE, "the store is closed");
+        self.queue.send(Job { key, args, answer }).await.map_err(|_| gone())?;
+        answered.await.unwrap_or_else(|_| Err(StoreError::indeterminate(STORE, "the store was closed")))
+    }
+}
+
+impl Writer {
+    /// Ends when the store is dropped.
+    async fn run(self, mut jobs: mpsc::Receiver<Job>) {
+        let mut batch = Vec::new();
+        while 0 < jobs.recv_many(&mut batch, BATCH_MAX).await {
+            // In a cluster only what has one key is sure to be on one connection.
+            let mut groups: BTreeMap<String, Vec<Job>> = BTreeMap::new();
+            for job in batch.drain(..) {
+                let group =
+                    if matches!(self.link, Link::Cluster(_)) { job.key.clone() } else { String::new() };
+                groups.entry(group).or_default().push(job);
+            }
+            join_all(groups.into_values().map(|group| self.write(group))).await;
+        }
+    }
+
+    async fn write(&self, jobs: Vec<Job>) {
+        let outcome = match self.send(&jobs).await {
+            Ok(values) if values.iter().any(is_unknown_script) => {
+                // The server was restarted: nothing of it has happened.
+                match APPEND.load_async(&mut self.link.clone()).await {
+                    Ok(_) => self.send(&jobs).await,
+                    Err(error) => Err(error),
+                }
+            }
+            outcome => outcome,
+        };
+        let mut values = match outcome {
+            Ok(values) => values,
+            Err(error) => {
+                let failed = jobs.into_iter().map(|job| (job.answer, Err(of_write(error.clone()))));
+                return failed.for_each(|(answer, failure)| drop(answer.send(failure)));
+            }
+        };
+        let replicas = values.pop().and_then(|count| u32::from_redis_value(count).ok()).unwrap_or(0);
+        for (job, value) in jobs.into_iter().zip(values) {
+            let answer = match value.extract_error() {
+                Err(error) => Err(of_write(error)),
+                Ok(_) if replicas < self.replicas => {
+                    let what = format!("{replicas} of {} replicas have it so far", self.replicas);
+                    Err(StoreError::indeterminate(STORE, what))
+                }
+                Ok(value) => Ok(value),
+            };
+            // Whoever has gone need not know.
+            drop(job.answer.send(answer));
+        }
+    }
+
+    /// The answer to each, and last how many replicas have all of it.
+    async fn send(&self, jobs: &[Job]) -> RedisResult<Vec<Value>> {
+        let mut pipeline = Pipeline::with_capacity(jobs.len() + 1);
+        for job in jobs {
+            pipeline.add_command(evaluation(job));
+        }
+        let mut wait = cmd("WAIT");
+        wait.arg(self.replicas).arg(self.timeout_ms);
+        pipeline.add_command(wait);
+        let count = jobs.len() + 1;
+        match self.link.clone() {
+            Link::One(mut connection) => connection.req_packed_commands(&pipeline, 0, count).await,
+            Link::Cluster(mut connection) => {
+                let key = jobs.first().map_or("", |job| job.key.as_str());
+                let route = SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
+                connection.route_pipeline(pipeline, 0, count, route).await
+            }
+        }
+    }
+}
+
+fn evaluation(job: &Job) -> Cmd {
+    let mut evaluation = cmd("EVALSHA");
+    evaluation.arg(APPEND.get_hash()).arg(1).arg(&job.key).arg(&job.args);
+    evaluation
+}
+
+fn is_unknown_script(value: &Value) -> bool {
+    let error = value.clone().extract_error().err();
+    error.is_some_and(|error| error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
+}
