@@ -4,7 +4,10 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 
 import { atEnd } from './support/cleanup.js';
@@ -146,6 +149,35 @@ test('presence, typing and a private message reach people on another node', asyn
   assert.equal((await ada.join(room)).ok, true);
   assert.equal((await ada.postForSure('secret', 'for Bob', room)).ok, true);
   await until(() => bob.texts(room).length === 1, 'it comes to Bob without his asking');
+});
+
+test('who is banned on one node is out on the other one at once, and is not let in by it', async (t) => {
+  const redis = await startRedis(t);
+  const folder = mkdtempSync(join(tmpdir(), 'chat-rules-test-'));
+  atEnd(t, () => rmSync(folder, { recursive: true, force: true }));
+  const rules = join(folder, 'rules.toml');
+  const everyone = '[[rule]]\nroom = "*"\nwho = "everyone"\nallow = ["join", "read", "post", "members"]\n';
+  writeFileSync(rules, everyone);
+  const nodes = [];
+  for (let number = 0; number < 2; number += 1) nodes.push(await startServer(t, { store: redis.url, args: ['--rules', rules] }));
+  const [ada, eve] = nodes.map((node) => new FullClient(t, node.url, { rooms: { general: 0 }, transports: ['websocket'] }));
+  await Promise.all([ada.connected(), eve.connected()]);
+  const { user: moderator } = await ada.ask('rooms', {});
+  const { user: banned } = await eve.ask('rooms', {});
+  writeFileSync(rules, `[[rule]]\nroom = "general"\nwho = "user:${moderator.id}"\nallow = ["join", "read", "post", "members", "manage"]\n\n${everyone}`);
+  for (const node of nodes) node.signal('SIGHUP');
+  const removed = [];
+  eve.socket.on('removed', (told) => removed.push(told));
+  await until(async () => (await ada.ask('ban', { room: 'general', user: banned.id, reason: 'spam' })).ok, 'Ada may ban by the new rules');
+  await until(() => removed.length === 1, 'Eve is told');
+  assert.deepEqual([removed[0].room, removed[0].reason], ['general', 'banned']);
+  assert.equal((await ada.postForSure('after', 'not for Eve')).ok, true);
+  assert.equal((await eve.join()).error.code, 'forbidden');
+  const back = new FullClient(t, nodes[1].url, { guest: eve.guest, rooms: { general: 0 }, transports: ['websocket'], autoConnect: false });
+  const refused = new Promise((done) => { back.socket.once('connect_error', done); });
+  back.socket.connect();
+  assert.equal((await refused).data.code, 'forbidden');
+  assert.deepEqual(eve.texts(), []);
 });
 
 /** What a load balancer does without sticky sessions: each connection goes to some node that is there. */
