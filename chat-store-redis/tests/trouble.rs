@@ -325,6 +325,56 @@ async fn what_replicas_have_confirmed_survives_the_primary() {
 }
 
 #[tokio::test]
+async fn a_replica_that_was_behind_and_takes_over_is_told_to_those_who_had_seen_more_and_to_nobody_else() {
+    let mut primary = Server::start().await;
+    let replica = support::replica_of(&primary).await;
+    let endpoint = Proxy::start(primary.port).await;
+    let (one, other) = (node(quick(endpoint.url())).await, node(quick(endpoint.url())).await);
+    let (a, quiet) = (room("a"), room("quiet"));
+    let (ahead, behind) = (other.reader(user("bob")), other.reader(user("cyd")));
+    for room in [&a, &quiet] {
+        assert_eq!(post(&one, room, "1").await, 1);
+    }
+    ahead.join(&a, Since::Start).await.unwrap();
+    behind.join(&quiet, Since::Start).await.unwrap();
+    assert_eq!(read(&ahead, 1).await, numbered(1..=1));
+    assert_eq!(read(&behind, 1).await, numbered(1..=1));
+    let promote = async || {
+        let mut connection = replica.connection().await;
+        redis::cmd("REPLICAOF").arg("NO").arg("ONE").query_async::<()>(&mut connection).await.unwrap();
+    };
+    eventually("the replica has both", async || {
+        let mut connection = replica.connection().await;
+        let heads = [("chat:{a}", "head"), ("chat:{quiet}", "head")];
+        for (key, field) in heads {
+            let head: Option<u64> =
+                redis::cmd("HGET").arg(key).arg(field).query_async(&mut connection).await.unwrap();
+            if head != Some(1) {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
+    // From here on the replica hears nothing more.
+    promote().await;
+    assert_eq!(post(&one, &a, "2").await, 2);
+    assert_eq!(read(&ahead, 1).await, numbered(2..=2));
+    primary.kill().await;
+    endpoint.lead_to(replica.port);
+    // The offset is given out again.
+    assert_eq!(post(&one, &a, "another").await, 2);
+    assert_eq!(post(&one, &quiet, "2").await, 2);
+    match timeout(SOON, ahead.next(Budget::default())).await.expect("it is told") {
+        Step::Lost { room, .. } => assert_eq!(room, a),
+        other => panic!("{other:?}"),
+    }
+    let seen = read(&ahead, 2).await;
+    assert_eq!(seen, [(1, "1".to_owned()), (2, "another".to_owned())]);
+    assert_eq!(read(&behind, 1).await, numbered(2..=2));
+}
+
+#[tokio::test]
 async fn what_too_few_replicas_have_is_neither_acknowledged_nor_told() {
     let primary = Server::start().await;
     let mut replica = support::replica_of(&primary).await;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -21,6 +22,7 @@ enum Mode {
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     mode: Arc<watch::Sender<Mode>>,
+    port: Arc<AtomicU16>,
     accepting: JoinHandle<()>,
 }
 
@@ -29,14 +31,18 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mode = Arc::new(watch::channel(Mode::Pass).0);
+        let port = Arc::new(AtomicU16::new(port));
         let accepting = tokio::spawn({
-            let mode = mode.clone();
+            let (mode, port) = (mode.clone(), port.clone());
             async move {
                 while let Ok((client, _)) = listener.accept().await {
                     if *mode.borrow() == Mode::Cut {
                         continue;
                     }
-                    let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
+                    let Ok(server) = TcpStream::connect(("127.0.0.1", port.load(Ordering::SeqCst))).await
+                    else {
+                        continue;
+                    };
                     let (from_client, to_client) = client.into_split();
                     let (from_server, to_server) = server.into_split();
                     tokio::spawn(pass(from_client, to_server, mode.subscribe()));
@@ -44,7 +50,7 @@ impl Proxy {
                 }
             }
         });
-        Self { address, mode, accepting }
+        Self { address, mode, port, accepting }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -58,6 +64,13 @@ impl Proxy {
     /// Connections that are open now will never say anything again, not even once it passes.
     pub(crate) fn swallow(&self) {
         self.mode.send_replace(Mode::Swallow);
+    }
+
+    /// As a managed endpoint does when it fails over: the same address is another server from now on.
+    pub(crate) fn lead_to(&self, port: u16) {
+        self.port.store(port, Ordering::SeqCst);
+        self.cut();
+        self.pass();
     }
 
     pub(crate) fn cut(&self) {
