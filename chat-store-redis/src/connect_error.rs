@@ -18,7 +18,7 @@ pub enum ConnectError {
     #[error("Redis refuses the user or the password")]
     Refused(#[source] RedisError),
     /// The server is too old.
-    #[error("Redis is too old: version 7.0 or newer is needed (6.0 without Cluster is not enough either)")]
+    #[error("Redis is too old: version 6.0 or newer is needed, and 7.0 for a cluster")]
     TooOld,
     /// What was asked for cannot be combined.
     #[error("{0}")]

@@ -1,4 +1,4 @@
-//! Redis backend of chat-core: rooms shared by many nodes, on one Redis server (7.0 or newer) or a Redis Cluster.
+//! Redis backend of chat-core: rooms shared by many nodes, on one Redis server or a Redis Cluster (7.0 or newer; one server may be 6).
 //!
 //! ```no_run
 //! # #[tokio::main(flavor = "current_thread")]

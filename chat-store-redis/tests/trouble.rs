@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chat_core::{
-    Appended, Author, Backends, Body, Budget, Chat, Delivery, DisplayName, Draft, Entry, Heard, Kind, Limits,
-    MessageKey, MessageLog, News, Offset, PageLimit, Reader, Replay, RoomId, Since, Step, StoreError, UserId,
+    Appended, Author, Backends, Body, Budget, Chat, ConnectionId, Delivery, DisplayName, Draft, Entry, Heard,
+    Kind, Limits, MessageKey, MessageLog, News, NodeId, Offset, PageLimit, Presence, Reader, Replay, RoomId,
+    Seat, Since, Step, StoreError, UserId,
 };
 use chat_store_redis::{Caution, RedisOptions, RedisStore};
 use futures_util::StreamExt;
@@ -478,6 +479,70 @@ async fn what_each_thing_costs_redis_is_counted() {
     );
     assert_eq!(opening.get("subscribe"), Some(&1), "{opening:?}");
     assert!(opening.values().sum::<u64>() <= 4, "{opening:?}");
+}
+
+#[tokio::test]
+async fn what_presence_costs_redis_is_counted() {
+    let server = Server::start().await;
+    let mut options = RedisOptions::new(server.url());
+    options.heartbeat_interval = Duration::from_secs(3_600);
+    let store = options.connect().await.unwrap();
+    let seat = |name: &str, connection: &str| Seat {
+        room: room(name),
+        user: user("ada"),
+        connection: ConnectionId::new(connection).unwrap(),
+        node: NodeId(1),
+    };
+    let ada = DisplayName::new("Ada").unwrap();
+    // What a client sends; what scripts do within is the server's own time.
+    const SENT: [&str; 5] = ["evalsha", "eval", "sadd", "srem", "script|load"];
+    let sent = |counted: &std::collections::BTreeMap<String, u64>| -> u64 {
+        SENT.iter().filter_map(|command| counted.get(*command)).sum()
+    };
+    // So that scripts are known.
+    store.renew(NodeId(1), Duration::from_secs(60)).await.unwrap();
+    store.enter(&seat("a", "phone"), &ada).await.unwrap();
+    store.leave(&seat("a", "phone")).await.unwrap();
+
+    // However many seats the node has.
+    for number in 0..50 {
+        store.enter(&seat(&format!("room {number}"), "phone"), &ada).await.unwrap();
+    }
+    let renewal = commands(&server, async {
+        store.renew(NodeId(1), Duration::from_secs(60)).await.unwrap();
+    });
+    assert_eq!(sent(&renewal.await), 1);
+    // The seat's own set counts among them: a script's `sadd` cannot be told from a client's here.
+    let coming = commands(&server, async {
+        store.enter(&seat("b", "phone"), &ada).await.unwrap();
+    });
+    let coming = coming.await;
+    assert!(sent(&coming) <= 4, "{coming:?}");
+    assert_eq!(coming.get("evalsha"), Some(&1), "{coming:?}");
+    let going = commands(&server, async {
+        store.leave(&seat("b", "phone")).await.unwrap();
+    });
+    let going = going.await;
+    assert!(sent(&going) <= 3, "{going:?}");
+    assert_eq!(going.get("evalsha"), Some(&1), "{going:?}");
+}
+
+#[tokio::test]
+async fn a_user_with_few_rights_is_enough() {
+    let server = Server::start().await;
+    let mut connection = server.connection().await;
+    let mut user = redis::cmd("ACL");
+    user.arg("SETUSER").arg("chat").arg("on").arg(">secret").arg("~chat:*").arg("&chat:*").arg("-@all");
+    user.arg(&["+@read", "+@write", "+@pubsub", "+@scripting", "+@connection", "+time", "+info"]);
+    user.query_async::<()>(&mut connection).await.unwrap();
+    let store = RedisStore::connect(format!("redis://chat:secret@127.0.0.1:{}", server.port)).await.unwrap();
+    let chat = Chat::builder(Backends::from_store(store.clone())).start().await.unwrap();
+    assert_eq!(post(&chat, &room("a"), "1").await, 1);
+    let reader = chat.reader(self::user("bob"));
+    reader.join(&room("a"), Since::Start).await.unwrap();
+    assert_eq!(read(&reader, 1).await, numbered(1..=1));
+    // It may not read the settings, and says so.
+    assert_eq!(store.cautions().await, [Caution::Unknown]);
 }
 
 #[tokio::test]
