@@ -3,6 +3,7 @@
 //   CHAT_TROUBLES=100 CHAT_SEED=7 node --test nodes.test.js
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
@@ -16,7 +17,7 @@ import { People } from './support/people.js';
 import { startProxy } from './support/proxy.js';
 import { seeded } from './support/random.js';
 import { IN_MEMORY, startRedis } from './support/redis.js';
-import { startServer } from './support/server.js';
+import { freePort, startServer } from './support/server.js';
 import { test } from './support/testing.js';
 import { until } from './support/until.js';
 
@@ -178,6 +179,28 @@ test('who is banned on one node is out on the other one at once, and is not let 
   back.socket.connect();
   assert.equal((await refused).data.code, 'forbidden');
   assert.deepEqual(eve.texts(), []);
+});
+
+test('an encrypted connection to Redis works, and only to one whose certificate is trusted', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'chat-tls-test-'));
+  atEnd(t, () => rmSync(folder, { recursive: true, force: true }));
+  const at = (name) => join(folder, name);
+  const openssl = (...args) => execFileSync('openssl', args, { stdio: 'pipe' });
+  const key = (name) => ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', at(`${name}.key`), '-subj', `/CN=${name}`];
+  openssl('req', '-x509', ...key('ca'), '-out', at('ca.pem'), '-days', '2');
+  openssl('req', ...key('redis'), '-out', at('redis.csr'));
+  writeFileSync(at('names'), 'subjectAltName=DNS:localhost\n');
+  openssl('x509', '-req', '-in', at('redis.csr'), '-CA', at('ca.pem'), '-CAkey', at('ca.key'), '-CAcreateserial', '-extfile', at('names'), '-out', at('redis.pem'), '-days', '2');
+  const port = await freePort();
+  const redis = await startRedis(t, [...IN_MEMORY, '--tls-port', String(port), '--tls-cert-file', at('redis.pem'), '--tls-key-file', at('redis.key'), '--tls-ca-cert-file', at('ca.pem'), '--tls-auth-clients', 'no']);
+  assert.ok(redis.port !== port);
+  const store = `rediss://localhost:${port}`;
+  const server = await startServer(t, { store, env: { SSL_CERT_FILE: at('ca.pem') } });
+  const client = new FullClient(t, server.url, { rooms: { general: 0 }, transports: ['websocket'] });
+  await client.connected();
+  assert.equal((await client.postForSure('1', 'encrypted')).ok, true);
+  await until(() => client.texts().length === 1, 'it comes back');
+  await assert.rejects(startServer(t, { store }), /the server ended[\s\S]*Redis cannot be reached/);
 });
 
 /** What a load balancer does without sticky sessions: each connection goes to some node that is there. */
