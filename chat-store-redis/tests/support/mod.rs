@@ -226,6 +226,11 @@ impl Cluster {
             .await;
             self.replicas.push(replica);
         }
+        // One that does not know its primary's slots is never elected.
+        let nodes = self.primaries.len() + self.replicas.len();
+        for node in self.primaries.iter().chain(&self.replicas) {
+            until_ready(node, nodes).await;
+        }
         self
     }
 
