@@ -3,16 +3,12 @@
 use async_trait::async_trait;
 use chat_core::Epoch;
 use chat_core::{Delivery, Listener, News, Offset, Position, Progress, RoomId, StoreResult, SubscriberId};
-use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::{Value, cmd};
 
 use crate::error::{corrupt, of_read, of_write};
 use crate::script::ADVANCE;
-use crate::store::RedisStore;
+use crate::store::{RedisStore, in_order};
 use crate::{keys, packed, subscription};
-
-/// Questions under way at once on behalf of one call.
-const AT_ONCE: usize = 256;
 
 #[async_trait]
 impl Delivery for RedisStore {
@@ -65,7 +61,6 @@ impl Delivery for RedisStore {
                 known.map(read).transpose()
             }
         });
-        let asked: Vec<_> = asked.collect();
-        stream::iter(asked).buffered(AT_ONCE).try_collect().await
+        in_order(asked.collect()).await
     }
 }

@@ -5,16 +5,12 @@ use chat_core::{
     Appended, Bookmark, Bounds, Draft, Entry, Epoch, Fingerprint, MessageLog, Offset, PageLimit, Position,
     Replay, RoomId, StoreError, StoreIdentity, StoreResult, Timestamp,
 };
-use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::{FromRedisValue, Value, cmd};
 
 use crate::error::{STORE, corrupt, of_read, of_write};
 use crate::packed;
 use crate::script::{APPEND, READ, REDACT, RENEW_EPOCH, TRIM};
-use crate::store::RedisStore;
-
-/// Questions under way at once on behalf of one call. They share a connection, so more would only wait in it.
-const AT_ONCE: usize = 256;
+use crate::store::{RedisStore, in_order};
 
 #[async_trait]
 impl MessageLog for RedisStore {
@@ -110,9 +106,7 @@ impl MessageLog for RedisStore {
                 })
             }
         });
-        // Collected first, or the compiler cannot tell that the future may move between threads.
-        let asked: Vec<_> = asked.collect();
-        stream::iter(asked).buffered(AT_ONCE).try_collect().await
+        in_order(asked.collect()).await
     }
 
     async fn trim(&self, room: &RoomId, upto: Position) -> StoreResult<()> {

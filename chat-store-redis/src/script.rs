@@ -7,7 +7,11 @@ use redis::Script;
 macro_rules! scripts {
     ($($begin:literal: $($name:ident $file:literal)*;)*) => {
         $($(pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| {
-            Script::new(concat!(include_str!(concat!("scripts/", $begin)), include_str!(concat!("scripts/", $file))))
+            Script::new(concat!(
+                include_str!("scripts/numbers.lua"),
+                include_str!(concat!("scripts/", $begin)),
+                include_str!(concat!("scripts/", $file)),
+            ))
         });)*)*
     };
 }

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
-use chat_core::RoomId;
+use chat_core::{RoomId, StoreResult};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::connect_error::ConnectError;
@@ -92,6 +93,14 @@ impl RedisStore {
     pub(crate) fn link(&self) -> Link {
         self.shared.link()
     }
+}
+
+/// Questions under way at once on behalf of one call. They share a connection, so more would only wait in it.
+const AT_ONCE: usize = 256;
+
+/// The answers to many questions, in their order.
+pub(crate) async fn in_order<T>(questions: Vec<impl Future<Output = StoreResult<T>>>) -> StoreResult<Vec<T>> {
+    stream::iter(questions).buffered(AT_ONCE).try_collect().await
 }
 
 impl Shared {

@@ -6,15 +6,6 @@
 local here, users, seats = KEYS[1], KEYS[2], KEYS[3]
 local DAY_MS, EDGES_A_DAY = 86400000, 2147483648
 
-local function text(number)
-  return string.format('%.0f', number)
-end
-
-local function now()
-  local time = redis.call('TIME')
-  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
-
 -- That of a room of which nothing is left is beyond any that it can have had: it is kept for two days.
 local function version()
   local known = redis.call('HGET', here, 'version')

@@ -1,4 +1,4 @@
--- What every script begins with: one hash holds all of a room, so that nothing can remove a part of it.
+-- What every script about a room's log begins with: one hash holds all of a room, so that nothing can remove a part of it.
 --
 --   epoch, head, print            the room's incarnation, its newest offset and that entry's fingerprint
 --   trimmed, tprint, redactions   the last entry that was forgotten; how many bodies were removed
@@ -10,11 +10,6 @@
 local room = KEYS[1]
 local REDACTED = 128
 local HEADER, HEADER_BYTES = '>I6I6BI2I2I2I2', 21
-
--- Numbers up to 2^53, whole.
-local function text(number)
-  return string.format('%.0f', number)
-end
 
 local function state()
   local fields = redis.call('HMGET', room, 'epoch', 'head', 'print', 'trimmed', 'tprint', 'redactions', 'swept', 'forgot')
@@ -30,11 +25,6 @@ end
 
 local function bounds(s)
   return { s.epoch, s.head, s.print, s.trimmed, s.tprint, s.redactions }
-end
-
-local function now()
-  local time = redis.call('TIME')
-  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
 local function digest(author, key)
