@@ -25,7 +25,7 @@ use crate::notice::Notice;
 use crate::own_rooms::{SharedTold, Told};
 use crate::people::People;
 use crate::position::{Bookmark, Bounds, Offset, Position};
-use crate::post::{append, redact};
+use crate::post::{append, redact, settled};
 use crate::presence::Roster;
 use crate::read_marks::ReadMarks;
 use crate::reader::Reader;
@@ -308,11 +308,7 @@ impl Chat {
             let Bounds { head, .. } = Bounds::UNWRITTEN;
             return Ok(Receipt { bookmark: head, at: Timestamp::from_millis(0), duplicate: false });
         }
-        match append.await {
-            Ok(outcome) => outcome,
-            // The runtime is going down, or the store has panicked: it may be stored.
-            Err(broken) => Err(StoreError::indeterminate("chat", broken).into()),
-        }
+        settled(append).await
     }
 
     /// A reader of `who`, in no room yet. It only reads: the others do not see that it is there, and it is not told of them. The roles of `who` are

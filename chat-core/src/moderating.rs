@@ -14,16 +14,16 @@ use crate::authority::Action;
 use crate::backoff::Backoff;
 use crate::chat::ChatError;
 use crate::delivery::Delivery;
-use crate::entry::{Author, Body, Draft, Kind, Timestamp};
+use crate::entry::{Body, Timestamp};
 use crate::error::{StoreError, StoreResult};
-use crate::id::{DisplayName, MessageKey, RoomId, UserId};
+use crate::id::{MessageKey, RoomId, UserId};
 use crate::limits::Budget;
 use crate::log::{PageLimit, Replay};
 use crate::moderation::{Measure, Removal, Sanctions};
 use crate::people::{Order, People};
 use crate::place::{self, Since};
 use crate::position::Bookmark;
-use crate::post::append;
+use crate::post::append_fact;
 use crate::reader::Step;
 use crate::rooms::{Rooms, shut_down};
 use crate::turns::Turns;
@@ -31,8 +31,6 @@ use crate::wake::WakeSet;
 
 /// The room of the facts.
 const ROOM: &str = "~moderation";
-/// Whose they are.
-const AUTHOR: &str = "~chat";
 /// So many entries are kept as they came, and as many as there is to remember: then they are written down anew.
 const KEPT_ENTRIES_MIN: u64 = 500;
 
@@ -143,16 +141,9 @@ impl Moderating {
     }
 
     async fn append(&self, key: String, text: String) -> Result<Bookmark, ChatError> {
-        let author = Author {
-            id: UserId::new(AUTHOR).expect("a plain id"),
-            name: DisplayName::new(AUTHOR).expect("a plain name"),
-        };
         let key = MessageKey::new(&key).map_err(|error| StoreError::corrupt("chat", error))?;
-        let draft = Draft { kind: Kind::Fact, author, key, body: Body::text(text) };
-        let append = append(self.rooms.clone(), self.delivery.clone(), self.room.clone(), draft);
-        // In a task of its own, so that whoever goes away does not stop it half way.
-        let appended = self.rooms.tasks.spawn(append).await;
-        Ok(appended.unwrap_or_else(|broken| Err(StoreError::indeterminate("chat", broken).into()))?.bookmark)
+        let receipt = append_fact(&self.rooms, &self.delivery, &self.room, key, Body::text(text)).await?;
+        Ok(receipt.bookmark)
     }
 
     /// Runs for as long as the engine does, after the first attempt to read the facts.

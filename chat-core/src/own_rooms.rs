@@ -12,14 +12,14 @@ use futures_util::future::{try_join, try_join_all};
 use crate::authority::Action;
 use crate::chat::{Chat, ChatError, Receipt};
 use crate::delivery::Delivery;
-use crate::entry::{Author, Draft, Entry, Kind};
+use crate::entry::{Author, Entry};
 use crate::error::{StoreError, StoreResult};
 use crate::facts::{Fact, Facts, OwnRoom, With};
 use crate::id::{DisplayName, RoomId, UserId};
 use crate::log::{PageLimit, Replay};
 use crate::mutants::{Mutant, mutated};
 use crate::position::{Bookmark, Epoch, Offset, Position};
-use crate::post::append;
+use crate::post::append_fact;
 use crate::room::Room;
 use crate::rooms::{Rooms, shut_down};
 
@@ -58,21 +58,6 @@ impl Chat {
     /// If the store fails.
     pub async fn own_rooms(&self, who: &UserId) -> Result<OwnRooms, StoreError> {
         Ok(read(self.rooms(), &RoomId::facts_of(who)).await?.into())
-    }
-
-    /// The rooms that the [handles](OwnRoom::handle) of a user name; none where the room is no longer theirs.
-    ///
-    /// # Errors
-    /// If the store fails.
-    pub async fn rooms_by_handle(
-        &self,
-        who: &UserId,
-        handles: &[Offset],
-    ) -> Result<Vec<Option<RoomId>>, StoreError> {
-        let own = self.own_rooms(who).await?;
-        let by_handle: BTreeMap<Offset, RoomId> =
-            own.rooms.into_iter().map(|own| (own.handle, own.room)).collect();
-        Ok(handles.iter().map(|handle| by_handle.get(handle).cloned()).collect())
     }
 
     /// Makes a room one of the user's own, once, and answers its handle. If it is not yet, the [`Authority`](crate::Authority) is asked whether the user may
@@ -180,8 +165,10 @@ impl Chat {
             let mut facts = read(rooms, place).await?;
             let Some(key) = facts.missing(&fact) else { return Ok((facts, None)) };
             self.check_count(&facts, &fact)?;
-            let draft = Draft { kind: Kind::Fact, author: author(), key, body: fact.body() };
-            match self.append_fact(place, draft).await {
+            if rooms.tasks.is_closed() {
+                return Err(shut_down().into());
+            }
+            match append_fact(rooms, self.delivery(), place, key, fact.body()).await {
                 Ok(Receipt { bookmark, duplicate: false, .. }) => {
                     if bookmark.offset() == facts.head.offset().next() {
                         facts.push(bookmark, fact);
@@ -214,20 +201,6 @@ impl Chat {
         }
         Ok(())
     }
-
-    async fn append_fact(&self, place: &RoomId, draft: Draft) -> Result<Receipt, ChatError> {
-        let rooms = self.rooms();
-        if rooms.tasks.is_closed() {
-            return Err(shut_down().into());
-        }
-        let append = append(rooms.clone(), self.delivery().clone(), place.clone(), draft);
-        let appended = rooms.tasks.spawn(append).await;
-        appended.unwrap_or_else(|broken| Err(StoreError::indeterminate("chat", broken).into()))
-    }
-}
-
-fn author() -> Author {
-    Author { id: UserId::system(), name: DisplayName::new("chat").expect("a plain name") }
 }
 
 fn changing() -> StoreError {
@@ -294,8 +267,7 @@ async fn compact(rooms: Arc<Rooms>, delivery: Arc<dyn Delivery>, place: RoomId) 
         }
         for part in facts.snapshot() {
             let Some(key) = facts.missing(&part) else { continue };
-            let draft = Draft { kind: Kind::Fact, author: author(), key, body: part.body() };
-            append(rooms.clone(), delivery.clone(), place.clone(), draft).await?;
+            append_fact(&rooms, &delivery, &place, key, part.body()).await?;
         }
         rooms.log.trim(&place, upto).await?;
         rooms.pages.forget(&place);

@@ -2,15 +2,36 @@
 
 use std::sync::Arc;
 
+use tokio::task::JoinHandle;
+
 use crate::chat::{ChatError, Receipt};
 use crate::delivery::{Delivery, News};
-use crate::entry::{Draft, Timestamp};
+use crate::entry::{Author, Body, Draft, Kind, Timestamp};
 use crate::error::{StoreError, StoreResult};
-use crate::id::RoomId;
+use crate::id::{DisplayName, MessageKey, RoomId, UserId};
 use crate::log::Appended;
 use crate::mutants::{Mutant, mutated};
 use crate::position::{Bounds, Position};
 use crate::rooms::Rooms;
+
+/// Appends a fact of the engine's own, in a task of its own: whoever goes away does not stop it half way.
+pub(crate) async fn append_fact(
+    rooms: &Arc<Rooms>,
+    delivery: &Arc<dyn Delivery>,
+    room: &RoomId,
+    key: MessageKey,
+    body: Body,
+) -> Result<Receipt, ChatError> {
+    let author = Author { id: UserId::system(), name: DisplayName::new("chat").expect("a plain name") };
+    let draft = Draft { kind: Kind::Fact, author, key, body };
+    settled(rooms.tasks.spawn(append(rooms.clone(), delivery.clone(), room.clone(), draft))).await
+}
+
+/// The outcome of an append that has a task of its own.
+pub(crate) async fn settled(append: JoinHandle<Result<Receipt, ChatError>>) -> Result<Receipt, ChatError> {
+    // The runtime is going down, or the store has panicked: it may be stored.
+    append.await.unwrap_or_else(|broken| Err(StoreError::indeterminate("chat", broken).into()))
+}
 
 /// Log first, then the room: only what is durable is shown.
 pub(crate) async fn append(

@@ -79,6 +79,13 @@ async fn a_room_is_remembered_once_whatever_devices_and_nodes_say_so() {
     assert_eq!(names(&one, "bob").await, [""; 0]);
 }
 
+/// Those that are a user's by these handles.
+async fn rooms_by_handle(chat: &Chat, who: &UserId, handles: &[Offset]) -> Vec<Option<RoomId>> {
+    let own = chat.own_rooms(who).await.unwrap().rooms;
+    let named = |handle: &Offset| own.iter().find(|own| own.handle == *handle).map(|own| own.room.clone());
+    handles.iter().map(named).collect()
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_handle_names_a_room_for_as_long_as_it_is_theirs() {
     let store = MemoryStore::new();
@@ -87,14 +94,14 @@ async fn a_handle_names_a_room_for_as_long_as_it_is_theirs() {
     let rooms = [room("a"), room("b"), room("c")];
     let handles = chat.remember_rooms(&ada, &rooms).await.unwrap();
     assert_eq!(chat.remember_rooms(&ada, &rooms).await.unwrap(), handles);
-    let named = chat.rooms_by_handle(&ada, &handles).await.unwrap();
+    let named = rooms_by_handle(&chat, &ada, &handles).await;
     assert_eq!(named, rooms.clone().map(Some));
     chat.forget_room(&ada, &rooms[1]).await.unwrap();
     chat.forget_room(&ada, &rooms[1]).await.unwrap();
     chat.forget_room(&ada, &room("never")).await.unwrap();
     let again = chat.remember_room(&ada, &rooms[1]).await.unwrap();
     let asked = [handles[1], again, handles[2], offset(99)];
-    let named = chat.rooms_by_handle(&ada, &asked).await.unwrap();
+    let named = rooms_by_handle(&chat, &ada, &asked).await;
     assert_eq!(named, [None, Some(rooms[1].clone()), Some(rooms[2].clone()), None]);
 }
 
