@@ -22,7 +22,7 @@ const AT_ONCE: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverviewLimit {
     /// At most so many rooms.
-    pub rooms: usize,
+    pub rooms: u32,
     /// Their newest messages have at most so many bytes together, counted by [`Entry::bytes`].
     pub bytes: usize,
     /// And at most so many attachments.
@@ -87,8 +87,9 @@ impl Chat {
         let mut left = left.into_iter();
         let mut page = Overview { rooms: Vec::new(), next: None };
         let (mut bytes, mut attachments) = (0, 0);
+        let rooms_max = limit.rooms.max(1) as usize;
         loop {
-            let wanted = limit.rooms.max(1) - page.rooms.len();
+            let wanted = rooms_max - page.rooms.len();
             let some: Vec<OwnRoom> = left.by_ref().take(wanted).collect();
             if some.is_empty() {
                 return Ok(page);
@@ -113,7 +114,7 @@ impl Chat {
                 }
                 page.rooms.push(found);
             }
-            if limit.rooms.max(1) <= page.rooms.len() {
+            if rooms_max <= page.rooms.len() {
                 page.next = names.last().filter(|_| 0 < left.len()).cloned();
                 return Ok(page);
             }

@@ -409,7 +409,9 @@ async fn a_list_of_rooms_comes_in_pages_that_are_bounded() {
         loop {
             let page = chat.overview(&ada, after.as_ref(), limit).await.unwrap();
             let bytes: usize = page.rooms.iter().map(|seen| seen.last.as_ref().unwrap().bytes()).sum();
-            assert!(page.rooms.len() <= limit.rooms && (bytes <= limit.bytes || page.rooms.len() == 1));
+            assert!(
+                page.rooms.len() <= limit.rooms as usize && (bytes <= limit.bytes || page.rooms.len() == 1)
+            );
             seen.extend(page.rooms.into_iter().map(|seen| seen.own.room));
             match page.next {
                 Some(next) => after = Some(next),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chat_core::{Bookmark, InvalidId, Offset, RoomId, Since};
+use chat_core::{Bookmark, InvalidId, Offset, RoomId, Since, UserId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -43,6 +43,25 @@ impl<'a> Fields<'a> {
     /// A count, if the field is there.
     pub(super) fn count(&self, name: &str) -> Result<Option<u64>, Problem> {
         self.parsed(name, "a non-negative integer")
+    }
+
+    /// How many of something are wanted on a page: `usual` if it is not said, and at most `max`.
+    pub(super) fn limit(&self, usual: u32, max: u32) -> Result<u32, Problem> {
+        match self.count("limit")? {
+            None => Ok(usual),
+            Some(0) => Err(Problem::bad_request("`limit` must be at least 1")),
+            Some(limit) => Ok(u32::try_from(limit).unwrap_or(u32::MAX).min(max)),
+        }
+    }
+
+    /// A bare offset, if the field is there.
+    pub(super) fn offset(&self, name: &str) -> Result<Option<Offset>, Problem> {
+        self.count(name)?.map(|number| offset(name, number)).transpose()
+    }
+
+    /// The user that must be there.
+    pub(super) fn user(&self) -> Result<UserId, Problem> {
+        UserId::new(&self.required_text("user")?).map_err(|invalid| invalid_field("user", &invalid))
     }
 
     /// Yes or no, which must be said.
@@ -86,12 +105,15 @@ pub(super) fn invalid_field(name: &str, invalid: &InvalidId) -> Problem {
     Problem::bad_request(format!("`{name}`: {invalid}"))
 }
 
+fn offset(name: &str, number: u64) -> Result<Offset, Problem> {
+    let too_large = || Problem::bad_request(format!("`{name}`: an offset is at most {}", Offset::MAX));
+    Offset::new(number).ok_or_else(too_large)
+}
+
 /// A `pos` as the server gave it, or a bare offset.
 pub(super) fn place(name: &str, json: &str) -> Result<Since, Problem> {
-    if let Ok(offset) = serde_json::from_str::<u64>(json) {
-        return Offset::new(offset)
-            .map(Since::Offset)
-            .ok_or_else(|| Problem::bad_request(format!("`{name}`: an offset is at most {}", Offset::MAX)));
+    if let Ok(number) = serde_json::from_str::<u64>(json) {
+        return offset(name, number).map(Since::Offset);
     }
     let text: Option<String> = serde_json::from_str(json).ok();
     text.and_then(|text| text.parse::<Bookmark>().ok()).map(Since::Bookmark).ok_or_else(|| {

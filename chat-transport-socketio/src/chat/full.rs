@@ -115,11 +115,7 @@ async fn leave(service: &Service, conversation: &Conversation, fields: &Fields<'
 async fn rooms(service: &Service, conversation: &Conversation, fields: &Fields<'_>) -> Result<Args, Problem> {
     let after = fields.room_if_any("after")?;
     let largest = OverviewLimit::default();
-    let rooms = match fields.count("limit")? {
-        None => largest.rooms,
-        Some(0) => return Err(Problem::bad_request("`limit` must be at least 1")),
-        Some(limit) => usize::try_from(limit).unwrap_or(usize::MAX).min(largest.rooms),
-    };
+    let rooms = fields.limit(largest.rooms, largest.rooms)?;
     let limit = OverviewLimit { rooms, ..largest };
     let page = service.chat.overview(conversation.identity.id(), after.as_ref(), limit).await?;
     Ok(wire::rooms(&conversation.identity.author(), &page))
@@ -130,8 +126,7 @@ async fn direct(
     conversation: &Conversation,
     fields: &Fields<'_>,
 ) -> Result<Args, Problem> {
-    let user =
-        UserId::new(&fields.required_text("user")?).map_err(|invalid| invalid_field("user", &invalid))?;
+    let user = fields.user()?;
     if is_shared(&user) {
         return Err(Problem::bad_request(
             "`user`: that is nobody in particular, but all guests without a secret",
@@ -163,9 +158,7 @@ async fn read(service: &Service, conversation: &Conversation, event: &Event, ack
 fn read_fields(conversation: &Conversation, event: &Event) -> Result<(RoomId, Offset), Problem> {
     let fields = Fields::parse("the request", event.arg(0).unwrap_or_default())?;
     let room = fields.room()?;
-    let offset = fields.count("offset")?.ok_or_else(|| Problem::bad_request("`offset` is missing"))?;
-    let offset = Offset::new(offset)
-        .ok_or_else(|| Problem::bad_request(format!("`offset`: an offset is at most {}", Offset::MAX)))?;
+    let offset = fields.offset("offset")?.ok_or_else(|| Problem::bad_request("`offset` is missing"))?;
     if !conversation.is_in(&room) {
         return Err(Problem::new(Code::NotJoined, "join the room before you say how far you have read"));
     }
@@ -205,19 +198,9 @@ async fn history(
     fields: &Fields<'_>,
 ) -> Result<Args, Problem> {
     let room = fields.room()?;
-    let before = match fields.count("before")?.map(Offset::new) {
-        None => None,
-        Some(Some(before)) => Some(before),
-        Some(None) => {
-            return Err(Problem::bad_request(format!("`before`: an offset is at most {}", Offset::MAX)));
-        }
-    };
+    let before = fields.offset("before")?;
     let largest = HistoryLimit::default();
-    let messages = match fields.count("limit")? {
-        None => HISTORY_MESSAGES,
-        Some(0) => return Err(Problem::bad_request("`limit` must be at least 1")),
-        Some(limit) => u32::try_from(limit).unwrap_or(u32::MAX).min(largest.messages),
-    };
+    let messages = fields.limit(HISTORY_MESSAGES, largest.messages)?;
     let limit = HistoryLimit { messages, ..largest };
     let who = conversation.identity.id();
     let mut page = service.chat.history(who, &room, before, limit).await?;
@@ -236,11 +219,7 @@ async fn members(
     let room = fields.room()?;
     let after = fields.text("after")?.map(|after| UserId::new(&after)).transpose();
     let after = after.map_err(|invalid| invalid_field("after", &invalid))?;
-    let limit = match fields.count("limit")? {
-        None => MEMBERS_MAX,
-        Some(0) => return Err(Problem::bad_request("`limit` must be at least 1")),
-        Some(limit) => u32::try_from(limit).unwrap_or(u32::MAX).min(MEMBERS_MAX),
-    };
+    let limit = fields.limit(MEMBERS_MAX, MEMBERS_MAX)?;
     if !conversation.is_in(&room) {
         return Err(Problem::new(Code::NotJoined, "join the room before you ask who is there"));
     }

@@ -1,6 +1,6 @@
 //! `kick`, `ban`, `unban`, `mute` and `unmute`: what those ask for who manage a room, and what those are told whom it befalls.
 
-use chat_core::{Measure, Reason, Removal, RemovalCause, RoomId, Timestamp, UserId};
+use chat_core::{Measure, Reason, Removal, RemovalCause, RoomId, Timestamp};
 use serde::Serialize;
 
 use super::conversation::Conversation;
@@ -29,8 +29,7 @@ pub(super) async fn request(
 
 fn measure(name: &str, fields: &Fields<'_>, now: Timestamp) -> Result<Measure, Problem> {
     let room = fields.room()?;
-    let user =
-        UserId::new(&fields.required_text("user")?).map_err(|invalid| invalid_field("user", &invalid))?;
+    let user = fields.user()?;
     if is_shared(&user) {
         return Err(Problem::bad_request(
             "`user`: guests of the tutorial's protocol without a secret post under one id, and cannot be told apart by it",
@@ -109,6 +108,8 @@ fn event(name: &str, arg: &impl Serialize) -> Frame {
 
 #[cfg(test)]
 mod tests {
+    use chat_core::UserId;
+
     use super::*;
 
     fn read(name: &str, json: &str) -> Result<Measure, Problem> {
