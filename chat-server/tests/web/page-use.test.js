@@ -11,7 +11,7 @@ import { violations } from './support/axe.js';
 import { newUser, startBrowser } from './support/browser.js';
 import { FullClient } from './support/full.js';
 import { PAGE } from './support/modules.js';
-import { enter, entry, isIn, picture, say, settled, shows, visit } from './support/page.js';
+import { enter, isIn, picture, say, settled, shows, turnTo, visit } from './support/page.js';
 import { startServer } from './support/server.js';
 import { test } from './support/testing.js';
 import { until } from './support/until.js';
@@ -196,7 +196,7 @@ test('a room is joined by name or by address, and left', async (t) => {
   await enter(page, 'garden');
   await say(page, 'in the garden');
   await shows(page, ['in the garden']);
-  await entry(page, 'general').click();
+  await turnTo(page, 'general');
   await shows(page, []);
   await page.goBack();
   await shows(page, ['in the garden']);

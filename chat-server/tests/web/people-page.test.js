@@ -12,7 +12,7 @@ import { violations } from './support/axe.js';
 import { startBrowser } from './support/browser.js';
 import { atEnd } from './support/cleanup.js';
 import { FullClient } from './support/full.js';
-import { enter, entry, isIn, people, rename, say, shows, unread, visit, visitAs } from './support/page.js';
+import { enter, entry, isIn, people, rename, say, shows, turnTo, unread, visit, visitAs } from './support/page.js';
 import { startServer } from './support/server.js';
 import { test } from './support/testing.js';
 import { until } from './support/until.js';
@@ -124,7 +124,7 @@ test('two write privately, the other one is told, and nobody else sees it', asyn
   await shows(ada.page, ['between us']);
   await until(async () => (await unread(bob.page, 'Ada')) === 1, 'Bob is told');
   assert.match(await entry(bob.page, 'Ada').locator('.preview').textContent(), /between us/);
-  await entry(bob.page, 'Ada').click();
+  await turnTo(bob.page, 'Ada');
   await shows(bob.page, ['between us']);
   await say(bob.page, 'as ever');
   await shows(ada.page, ['between us', 'as ever']);
@@ -146,7 +146,7 @@ test('what was missed in other rooms is counted, until it is seen on any device'
   for (const { page } of [ada, bob]) await enter(page, 'garden');
   await say(ada.page, 'the roses are out');
   await shows(bob.page, ['the roses are out']);
-  await entry(bob.page, 'general').click();
+  await turnTo(bob.page, 'general');
   await until(async () => (await bob.page.textContent('#room')) === 'general', 'Bob is elsewhere');
   for (const text of ['and the tulips', 'come and see']) await say(ada.page, text);
   await until(async () => (await unread(bob.page, 'garden')) === 2, 'both are counted');
@@ -167,7 +167,7 @@ test('a message is marked as sent, then as seen when the other one has looked', 
   await enter(bob.page, 'elsewhere');
   await say(ada.page, 'are you there?');
   await ada.page.waitForSelector('#messages .own .mark.stored');
-  await entry(bob.page, 'general').click();
+  await turnTo(bob.page, 'general');
   await shows(bob.page, ['are you there?']);
   await ada.page.waitForSelector('#messages .own.seen .mark.seen');
   await until(async () => ((await ada.page.textContent('#messages .own .seen-by').catch(() => '')) ?? '').includes('Bob'), 'it says who');
@@ -188,7 +188,7 @@ test('rooms, private ones and what was written meanwhile are there after an outa
   await server.kill();
   await isIn(ada.page, 'offline');
   await say(ada.page, 'private, during');
-  await entry(ada.page, 'garden').click();
+  await turnTo(ada.page, 'garden');
   await say(ada.page, 'during the restart');
   await server.start();
   await isIn(ada.page, 'online');
@@ -197,7 +197,7 @@ test('rooms, private ones and what was written meanwhile are there after an outa
   await isIn(bob.page, 'online');
   for (const { page } of [ada, bob]) await shows(page, ['during the restart', 'from the tunnel']);
   await until(async () => (await unread(bob.page, 'Ada')) === 2, 'both private messages have come');
-  await entry(bob.page, 'Ada').click();
+  await turnTo(bob.page, 'Ada');
   await shows(bob.page, ['private, before', 'private, during']);
   await shown(ada.page, ['Ada', 'Bob']);
   assert.deepEqual([...ada.errors, ...bob.errors], []);
@@ -245,7 +245,7 @@ test('a private message that was seen while its author was away is marked so whe
   assert.equal(await ada.page.$('#messages .own.seen'), null);
   await ada.profile.setOffline(true);
   await isIn(ada.page, 'offline');
-  await entry(bob.page, 'Ada').click();
+  await turnTo(bob.page, 'Ada');
   await shows(bob.page, ['read this when you can']);
   await say(bob.page, 'I have');
   await shows(bob.page, ['read this when you can', 'I have']);
@@ -284,11 +284,11 @@ test('who is banned while they are away is told why, and is shut out of that roo
   assert.match(await mallory.page.textContent('#closed-why'), /banned/);
   assert.equal(await mallory.page.isVisible('#form'), false);
   await mallory.page.waitForSelector('#messages .failed');
-  await entry(mallory.page, 'general').click();
+  await turnTo(mallory.page, 'general');
   await say(mallory.page, 'then here');
-  await entry(ada.page, 'general').click();
+  await turnTo(ada.page, 'general');
   await shows(ada.page, ['then here']);
-  await entry(ada.page, 'garden').click();
+  await turnTo(ada.page, 'garden');
   await shows(ada.page, ['buy my roses']);
   // At once, and in the moderator's words, where somebody is there to be told.
   const again = await signedIn(t, server, secret, { sub: 'moderator' });
@@ -340,12 +340,12 @@ for (const colorScheme of ['light', 'dark']) {
     await writeTo(bob.page, 'Ada');
     await say(bob.page, 'me');
     await until(async () => (await unread(ada.page, '\u05d1\u05d5\u05d1')) === 1, 'Ada is told');
-    await entry(bob.page, 'garden').click();
+    await turnTo(bob.page, 'garden');
     await bob.page.focus('#input');
     await bob.page.keyboard.type('wait');
     await until(async () => (await ada.page.textContent('#typing')) !== '', 'Bob types');
     assert.deepEqual(await violations(ada.page), []);
-    await entry(ada.page, '\u05d1\u05d5\u05d1').click();
+    await turnTo(ada.page, '\u05d1\u05d5\u05d1');
     await shows(ada.page, ['me']);
     assert.deepEqual(await violations(ada.page), [], 'in the private room');
   });

@@ -2,8 +2,8 @@
 //
 // CHAT_SCREENSHOTS=FOLDER keeps pictures of it.
 
-import assert from 'node:assert/strict';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 
 import { newUser } from './browser.js';
 import { until } from './until.js';
@@ -26,13 +26,13 @@ export const state = (page) => page.getAttribute('#state', 'data-state');
 /** What is shown as sent: in the room, or known to be stored. */
 export const settled = (page) => page.$$eval('#messages .message:not(.waiting):not(.failed) .text', (items) => items.map((item) => item.textContent));
 
+/** Waits until the page shows these messages, all of them settled, and nothing else: just after a click it may still show another room. */
 export async function shows(page, expected) {
   let shown;
   await until(async () => {
-    shown = await settled(page);
-    return shown.length === expected.length && (await texts(page)).length === expected.length;
-  }, () => `${JSON.stringify(expected)} is shown; it shows ${JSON.stringify(shown)}`, 30_000);
-  assert.deepEqual(shown, expected);
+    shown = [await settled(page), await texts(page)];
+    return shown.every((found) => isDeepStrictEqual(found, expected));
+  }, () => `the page shows ${JSON.stringify(expected)}; settled and shown are ${JSON.stringify(shown)}`, 30_000);
 }
 
 export function isIn(page, name) {
@@ -69,6 +69,12 @@ export async function enter(page, room) {
 
 /** The entry of a room in the list of rooms. */
 export const entry = (page, title) => page.locator('a.room', { has: page.locator('.title', { hasText: title }) });
+
+/** Turns to a room in the list, as people do: the page changes a moment after the click. */
+export async function turnTo(page, title) {
+  await entry(page, title).click();
+  await until(async () => (await page.textContent('#room')) === title, `the page shows ${title}`);
+}
 
 /** What the page says is unread in a room, 0 if it says nothing. */
 export async function unread(page, title) {
