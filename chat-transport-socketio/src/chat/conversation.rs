@@ -282,9 +282,14 @@ impl Entries {
         // What was taken out of a room before its client was gets nothing of it any more.
         let is_over = signed_in.has_expired();
         waiting.take_if(|due| due.is_of_a_room() && (is_over || !reader.is_in(&due.room)));
+        if waiting.is_some() && !outlet.has_room_for(1) {
+            return Poll::Ready(Pulled::Full);
+        }
+        let mut next = waiting.take().map(|due| *due);
         loop {
-            if let Some(due) = &mut *waiting {
+            if let Some(mut due) = next {
                 if due.offer_to(outlet, *protocol, &mut places) == Offer::Full {
+                    *waiting = Some(Box::new(due));
                     return Poll::Ready(Pulled::Full);
                 }
                 if due.is_last {
@@ -292,18 +297,17 @@ impl Entries {
                     return Poll::Ready(Pulled::Ended);
                 }
             }
-            *waiting = None;
             // The reader is not asked for what there is no room for.
             if !outlet.has_room_for(1) {
                 return Poll::Ready(Pulled::Full);
             }
             if let Poll::Ready(due) = signed_in.poll_due(cx) {
-                *waiting = Some(Box::new(Due::of_time(due)));
+                next = Some(Due::of_time(due));
                 continue;
             }
-            *waiting = match reader.poll_next(cx, BUDGET) {
+            next = match reader.poll_next(cx, BUDGET) {
                 Poll::Ready(Step::OwnRooms { .. }) => return Poll::Ready(Pulled::OwnRooms),
-                Poll::Ready(step) => Due::from(step, *protocol, &mut places).map(Box::new),
+                Poll::Ready(step) => Due::from(step, *protocol, &mut places),
                 Poll::Pending => return Poll::Pending,
             };
         }

@@ -63,9 +63,12 @@ impl Engine {
                 FirstLink::WebSocket(upgrade) => {
                     let shared = place.shared.clone();
                     tokio::spawn(async move {
-                        if let Some(link) = upgraded(upgrade, &shared.settings).await {
-                            begin(place, Link::WebSocket(*link)).await;
-                        }
+                        // The box is gone before the session begins: it would live as long.
+                        let session = match upgraded(upgrade, &shared.settings).await {
+                            Some(link) => begin(place, Link::WebSocket(*link)),
+                            None => return,
+                        };
+                        session.await;
                     });
                 }
             }

@@ -27,7 +27,7 @@ use super::text::Text;
 use super::writer::{Framing, Writer};
 
 /// What is read at once. Small, because an idle connection keeps it.
-const READ_BUFFER_BYTES: usize = 1024;
+const READ_BUFFER_BYTES: usize = 512;
 /// Written in one go; also the room that a connection offers at a time.
 pub(crate) const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 /// Answers to the peer's own WebSocket pings that may wait for it to read, before nothing more is read from it.

@@ -108,6 +108,10 @@ impl Connection {
                 return Ok(Ran::AllItCould);
             } else if let Some(packet) = self.ahead.pop_front() {
                 self.ahead_bytes -= cost(&packet);
+                if self.ahead.is_empty() {
+                    // Nearly all connections are idle, and its space is a tenth of what such a one takes.
+                    self.ahead = VecDeque::new();
+                }
                 if let Err(reason) = self.handle(packet) {
                     // What comes behind a breach of the protocol does not count.
                     self.ahead = VecDeque::new();

@@ -14,8 +14,8 @@ use super::sources::Sources;
 use super::tickets::Tickets;
 use crate::engine::{CloseReason, Handle, Writer};
 
-/// How many entries an emptied queue may keep room for.
-const KEPT_CAPACITY: usize = 16;
+/// How many entries an emptied queue may keep room for. Nearly always one waits, and nearly all connections are idle.
+const KEPT_CAPACITY: usize = 1;
 
 /// What a packet counts for beside its own bytes: it takes a place in the queue and an allocation, however short it is.
 const PACKET_BYTES: usize = 160;
@@ -44,6 +44,16 @@ struct Waiting {
     held: Vec<Item>,
     bytes: usize,
     wishes: Vec<Wish>,
+}
+
+impl Waiting {
+    fn push(&mut self, item: Item) {
+        if self.items.is_empty() {
+            // Otherwise it would be space for four.
+            self.items.reserve_exact(1);
+        }
+        self.items.push_back(item);
+    }
 }
 
 /// A packet, and what is needed to give it its token.
@@ -130,7 +140,7 @@ impl Outbox {
     /// Puts a packet of `owner` at the end. It goes out when `change` is stored.
     pub(crate) fn push(&self, owner: SocketId, frame: Frame, sort: Sort, change: u64) -> Result<(), Full> {
         let item = Item { owner, frame, sort, change };
-        self.put(self.lock(), item, |waiting, item| waiting.items.push_back(item))
+        self.put(self.lock(), item, Waiting::push)
     }
 
     /// Puts a packet at the end that may be about any change so far, whosever.
@@ -197,7 +207,7 @@ impl Outbox {
         let mut waiting = self.lock();
         switch();
         let mut bytes = waiting.bytes + cost(&connected);
-        waiting.items.push_back(Item { owner, frame: connected, sort: Sort::Connected, change });
+        waiting.push(Item { owner, frame: connected, sort: Sort::Connected, change });
         for (number, frame) in missed {
             bytes += cost(&frame);
             waiting.items.push_back(Item { owner, frame, sort: Sort::Event(Some(number)), change });
