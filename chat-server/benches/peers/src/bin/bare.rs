@@ -262,7 +262,7 @@ impl Chat {
         let Some(connection) = &mut self.connections[index] else { return };
         let posted = match self.protocol {
             Protocol::Ours => serde_json::from_slice::<(&str, Post)>(json).ok().and_then(|(name, post)| {
-                let room = *self.names.get(&*post.room).filter(|_| name == "post")?;
+                let room = *self.names.get(post.room).filter(|_| name == "post")?;
                 Some((room, post.id, post.content))
             }),
             Protocol::Tutorial => serde_json::from_slice::<(&str, &RawValue, IgnoredAny)>(json)
