@@ -4,6 +4,7 @@
 //! it names by their [handles](chat_core::OwnRoom::handle), which follow one another as a rule. So a token is short: about 8 bytes for the first rooms that have moved, and 3 each when there are many.
 
 use chat_core::{Bookmark, Epoch, Fingerprint, Offset, Position, RoomId, Since, UserId};
+use smallvec::SmallVec;
 
 use super::conversation::Protocol;
 use crate::varint::{put, take, take_bytes};
@@ -94,7 +95,7 @@ impl Base {
 #[derive(Debug)]
 pub(super) struct Places {
     /// Those of the pid, and where the client is in them now; none in one that it has left.
-    base: Vec<(RoomId, Mark, Option<Mark>)>,
+    base: SmallVec<[(RoomId, Mark, Option<Mark>); 1]>,
     /// Those that were joined later: first those without a handle, then in the order of their handles.
     later: Vec<Later>,
     /// The last fact about its user that the base says was seen, and how many more were since.

@@ -2,6 +2,8 @@
 
 use std::task::{Context, Poll};
 
+use smallvec::SmallVec;
+
 use super::id::SocketId;
 use super::source::{Outlet, Pull, Source};
 use super::tickets::Tickets;
@@ -9,15 +11,14 @@ use crate::engine::{CloseReason, Work, Writer};
 
 #[derive(Default)]
 pub(crate) struct Sources {
-    attached: Vec<(SocketId, Box<dyn Source>)>,
+    /// One, as a rule.
+    attached: SmallVec<[(SocketId, Box<dyn Source>); 1]>,
     /// Which one is pulled first.
     next: usize,
 }
 
 impl Sources {
     pub(crate) fn attach(&mut self, owner: SocketId, source: Box<dyn Source>) {
-        // Nearly always it is the only one, and idle connections keep what is allocated.
-        self.attached.reserve_exact(1);
         self.attached.push((owner, source));
     }
 

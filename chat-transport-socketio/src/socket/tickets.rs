@@ -1,14 +1,16 @@
 //! What the sockets of one connection have been sent, as far as it matters for their tokens, and what of it has arrived for sure.
 
+use smallvec::SmallVec;
+
 use super::frame::Frame;
 use super::id::SocketId;
 use super::recovery::token::Tokens;
 use super::sources::Sources;
 use crate::engine::Writer;
 
-/// One ticket for each socket whose session can be recovered: one, as a rule, so no space is kept for more.
+/// One ticket for each socket whose session can be recovered: one, as a rule, which is kept beside the connection.
 #[derive(Default)]
-pub(crate) struct Tickets(Box<[Ticket]>);
+pub(crate) struct Tickets(SmallVec<[Ticket; 1]>);
 
 struct Ticket {
     owner: SocketId,
@@ -24,23 +26,19 @@ struct Ticket {
 impl Tickets {
     /// For a client that has the numbered events up to `own`.
     pub(crate) fn add(&mut self, owner: SocketId, own: u64) {
-        let mut tickets = std::mem::take(&mut self.0).into_vec();
         // A session that comes back over the connection that it has left.
-        tickets.retain(|ticket| ticket.owner != owner);
-        tickets.push(Ticket {
+        self.remove(owner);
+        self.0.push(Ticket {
             owner,
             tokens: Tokens::new(owner, own),
             retired: None,
             pinged: None,
             ponged: own,
         });
-        self.0 = tickets.into_boxed_slice();
     }
 
     pub(crate) fn remove(&mut self, owner: SocketId) {
-        let mut tickets = std::mem::take(&mut self.0).into_vec();
-        tickets.retain(|ticket| ticket.owner != owner);
-        self.0 = tickets.into_boxed_slice();
+        self.0.retain(|ticket| ticket.owner != owner);
     }
 
     /// The socket leaves, and its sources with it; what was sent to it before still goes out.
