@@ -9,8 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use tokio_util::task::AbortOnDropHandle;
-
 use crate::authority::{Action, Roles, Who};
 use crate::chat::{Chat, ChatError};
 use crate::facts;
@@ -105,8 +103,8 @@ pub struct Reader {
     turns: Mutex<Turns>,
     /// Where the facts about its user are, once it follows them: a seat that nobody sees, and that is not counted.
     facts: OnceLock<RoomId>,
-    /// Tells the other nodes that it has its connection now.
-    takes_over: OnceLock<AbortOnDropHandle<()>>,
+    /// It has [taken its connection over](Self::take_over).
+    has_taken_over: AtomicBool,
 }
 
 impl Reader {
@@ -118,8 +116,8 @@ impl Reader {
         let tenure = if is_back { Tenure::to_be_drawn() } else { Tenure::first() };
         let own = chat.people().enlist(who, connection, tenure, wake.clone());
         let turns = Mutex::new(Turns::new(wake.clone(), attending.map(Box::new)));
-        let (is_signed_out, facts, takes_over) = (AtomicBool::new(false), OnceLock::new(), OnceLock::new());
-        Self { chat, own, is_signed_out, wake, turns, facts, takes_over }
+        let (is_signed_out, has_taken_over) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { chat, own, is_signed_out, wake, turns, facts: OnceLock::new(), has_taken_over }
     }
 
     /// The engine it reads from.
@@ -275,17 +273,17 @@ impl Reader {
     ///   Who was reached by neither, or is in other rooms, is not told.
     pub fn take_over(&self) {
         let turns = self.lock();
-        let attending = turns.attending.as_deref();
-        let Some(connection) = attending.and_then(|attending| attending.attendee.in_place_of.clone()) else {
-            return;
-        };
+        let attendee = turns.attending.as_deref().map(|attending| &attending.attendee);
+        let Some(connection) = attendee.and_then(|attendee| attendee.in_place_of.clone()) else { return };
         let first = || turns.places().into_iter().map(|(room, _)| room).next();
         let Some(room) = self.facts.get().cloned().or_else(first) else { return };
         drop(turns);
+        if self.has_taken_over.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let takes_over =
-            TakesOver { desk: self.own.desk.clone(), room, user: self.own.who.clone(), connection };
-        let tell = takes_over.tell(self.chat.delivery().clone());
-        self.takes_over.get_or_init(|| AbortOnDropHandle::new(tokio::spawn(tell)));
+            TakesOver { desk: Arc::downgrade(&self.own.desk), room, user: self.own.who.clone(), connection };
+        self.chat.rooms().spawn_until_stopped(takes_over.tell(self.chat.delivery().clone()));
     }
 
     /// Whether another reader [has its connection](Self::take_over) by now, so that this one is of no use. If not, the task of `cx` is woken when it

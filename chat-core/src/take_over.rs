@@ -5,8 +5,8 @@
 //! connection. All nodes see the tickets in one order, so whatever becomes of the news, the reader that drew last is never told to go; and when
 //! all of it was heard, no other is left.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -55,7 +55,7 @@ impl Tenure {
 
 /// A reader whose client is back from `connection`.
 pub(crate) struct TakesOver {
-    pub(crate) desk: Arc<Desk>,
+    pub(crate) desk: Weak<Desk>,
     pub(crate) room: RoomId,
     pub(crate) user: UserId,
     pub(crate) connection: ConnectionId,
@@ -65,24 +65,28 @@ impl TakesOver {
     /// Tells the other nodes. Ends early when the reader is gone, or has lost the connection itself.
     pub(crate) async fn tell(self, delivery: Arc<dyn Delivery>) {
         let Self { desk, room, user, connection } = self;
-        let ticket = patiently(|| delivery.ticket()).await;
-        desk.draw(ticket);
+        let is_here = || desk.upgrade().is_some_and(|desk| !desk.is_taken_over());
+        let Some(ticket) = while_here(&is_here, || delivery.ticket()).await else { return };
+        if let Some(desk) = desk.upgrade() {
+            desk.draw(ticket);
+        }
         let news = News::TakenOver { room, user, connection, ticket };
         for pause in [Duration::ZERO, AGAIN] {
             sleep(pause).await;
-            if desk.is_taken_over() {
-                return;
-            }
-            patiently(|| delivery.announce(&news)).await;
+            while_here(&is_here, || delivery.announce(&news)).await;
         }
     }
 }
 
-async fn patiently<T, F: Future<Output = StoreResult<T>>>(attempt: impl Fn() -> F) -> T {
+/// Tries until it succeeds, unless nobody is there any more.
+async fn while_here<T, F: Future<Output = StoreResult<T>>>(
+    is_here: &impl Fn() -> bool,
+    attempt: impl Fn() -> F,
+) -> Option<T> {
     let mut backoff = Backoff::default();
-    loop {
+    while is_here() {
         match attempt().await {
-            Ok(answer) => return answer,
+            Ok(answer) => return Some(answer),
             Err(error) => tracing::debug!(
                 error = &error as &dyn std::error::Error,
                 "other nodes could not be told that a client is back; trying again"
@@ -90,6 +94,7 @@ async fn patiently<T, F: Future<Output = StoreResult<T>>>(attempt: impl Fn() -> 
         }
         backoff.wait().await;
     }
+    None
 }
 
 #[cfg(test)]
