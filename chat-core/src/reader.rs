@@ -268,9 +268,10 @@ impl Reader {
     /// was called before.
     ///
     /// - **One remains:** of several readers of one connection, the one that was the last to call this is never told to go. All others are, soon.
-    /// - **Tried until it is told**, for as long as the reader lives; what it waits for is not waited for here.
     /// - **Best effort:** it is told by news of one of the reader's rooms ([own ones](Self::follow_own_rooms) first), and once more ten seconds later.
-    ///   Who was reached by neither, or is in other rooms, is not told.
+    ///   Who was reached by neither, or is in other rooms, is not told. If the store does not answer within two seconds nobody is, neither of this one
+    ///   nor this one of others: it is not known any more which of them came last.
+    /// - **Nothing waits for it here.**
     pub fn take_over(&self) {
         let turns = self.lock();
         let attendee = turns.attending.as_deref().map(|attending| &attending.attendee);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::backoff::Backoff;
 use crate::delivery::{Delivery, News, Ticket};
@@ -17,6 +17,9 @@ use crate::error::StoreResult;
 use crate::id::{ConnectionId, RoomId, UserId};
 use crate::people::Desk;
 
+/// A ticket that takes longer is of no use: the client may have gone on to another node meanwhile, whose ticket would be the smaller one. Clients
+/// do not come back sooner than in half a second, so both would have to be in trouble at once.
+const PROMPT: Duration = Duration::from_secs(2);
 /// A node that had lost its way to the store is told when it has found it again.
 const AGAIN: Duration = Duration::from_secs(10);
 /// Who is about to draw is not compared with anybody before.
@@ -66,7 +69,8 @@ impl TakesOver {
     pub(crate) async fn tell(self, delivery: Arc<dyn Delivery>) {
         let Self { desk, room, user, connection } = self;
         let is_here = || desk.upgrade().is_some_and(|desk| !desk.is_taken_over());
-        let Some(ticket) = while_here(&is_here, || delivery.ticket()).await else { return };
+        let drawn = timeout(PROMPT, while_here(&is_here, || delivery.ticket())).await;
+        let Ok(Some(ticket)) = drawn else { return };
         if let Some(desk) = desk.upgrade() {
             desk.draw(ticket);
         }
