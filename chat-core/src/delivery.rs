@@ -25,7 +25,7 @@ pub trait Delivery: Debug + Send + Sync + 'static {
     async fn listen(&self) -> StoreResult<Listener>;
 
     /// A number for something that all nodes must see in one order: larger than every one that was answered before this call began, to any node, and
-    /// answered once. It need not be durable: nobody compares it with those that were answered before the store lost what it had.
+    /// answered once. Numbers may be left out, so a store that may forget the last one can go by its clock.
     async fn ticket(&self) -> StoreResult<Ticket>;
 
     /// Remembers durably that `who` has come as far as `upto` in `room`, and answers how far that is now.

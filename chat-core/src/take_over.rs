@@ -143,9 +143,9 @@ mod tests {
                 }
                 prop_assert!(!tenures[readers - 1].is_over());
             }
-            for reader in 0..readers {
-                tenures[reader].draw(ticket(reader));
-                (0..readers).rev().for_each(|other| tenures[reader].hear(ticket(other)));
+            for (reader, tenure) in tenures.iter().enumerate() {
+                tenure.draw(ticket(reader));
+                (0..readers).rev().for_each(|other| tenure.hear(ticket(other)));
             }
             prop_assert_eq!(remaining(), 1);
             prop_assert!(!tenures[readers - 1].is_over());
