@@ -263,7 +263,7 @@ impl Reader {
         places
     }
 
-    /// To be called once its client was let in, who is back from [an earlier connection](Attendee::in_place_of): from now on this reader has that
+    /// To be called once its client was let in, who is back from [an earlier connection](crate::Attendee::in_place_of): from now on this reader has that
     /// connection, and others on whatever node that go by its name [are told](Self::poll_taken_over). Does nothing where the client is new, or when it
     /// was called before.
     ///
