@@ -235,12 +235,13 @@ pub struct Attendee {
     pub connection: ConnectionId,
     pub(crate) is_told: bool,
     pub(crate) roles: Roles,
+    pub(crate) in_place_of: Option<ConnectionId>,
 }
 
 impl Attendee {
     /// Somebody who is there, and is told of the others.
     pub fn new(who: Author, connection: ConnectionId) -> Self {
-        Self { who, connection, is_told: true, roles: Roles::default() }
+        Self { who, connection, is_told: true, roles: Roles::default(), in_place_of: None }
     }
 
     /// The same, but it is told nothing: its connection has no words for it.
@@ -253,6 +254,12 @@ impl Attendee {
     #[must_use]
     pub fn with_roles(self, roles: Roles) -> Self {
         Self { roles, ..self }
+    }
+
+    /// The same, but the client is back from an earlier connection, of the same name or another one: see [`Reader::take_over`](crate::Reader::take_over).
+    #[must_use]
+    pub fn in_place_of(self, connection: ConnectionId) -> Self {
+        Self { in_place_of: Some(connection), ..self }
     }
 
     pub(crate) fn key(&self, room: &RoomId) -> Key {

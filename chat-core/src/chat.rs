@@ -226,8 +226,8 @@ impl ChatBuilder {
                 async move { roll_call.keep_the_lease(node).await }
             });
         }
-        spawn_until(&stop, listen(rooms.clone(), board.clone(), delivery.clone(), listener));
         let people = Arc::new(People::default());
+        spawn_until(&stop, listen(rooms.clone(), board.clone(), people.clone(), delivery.clone(), listener));
         let moderating = Moderating::new(rooms.clone(), delivery.clone(), people.clone(), stop.clone());
         // Before anybody is served, if the store is there; else nobody is let in before it is.
         let loaded = moderating.load().await;

@@ -8,7 +8,7 @@ use futures_util::stream::BoxStream;
 
 use crate::entry::Entry;
 use crate::error::StoreResult;
-use crate::id::{NodeId, RoomId, SubscriberId};
+use crate::id::{ConnectionId, NodeId, RoomId, SubscriberId, UserId};
 use crate::notice::Notice;
 use crate::position::{Bookmark, Position};
 
@@ -23,6 +23,10 @@ pub trait Delivery: Debug + Send + Sync + 'static {
     /// Begins to listen, watching nothing yet. Every listener hears the news of the rooms that it watches, and
     /// [`Heard::Interrupted`] after any time in which some may have been missed. A dropped listener costs nothing further.
     async fn listen(&self) -> StoreResult<Listener>;
+
+    /// A number for something that all nodes must see in one order: larger than every one that was answered before this call began, to any node, and
+    /// answered once. Numbers may be left out, so a store that may forget the last one can go by its clock.
+    async fn ticket(&self) -> StoreResult<Ticket>;
 
     /// Remembers durably that `who` has come as far as `upto` in `room`, and answers how far that is now.
     ///
@@ -44,6 +48,10 @@ pub trait Delivery: Debug + Send + Sync + 'static {
         rooms: &[RoomId],
     ) -> StoreResult<Vec<Option<Position>>>;
 }
+
+/// An answer of [`Delivery::ticket`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
 
 /// Which position of a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,6 +106,18 @@ pub enum News {
         /// What.
         notice: Notice,
     },
+    /// The client of a connection is back on another one, which goes by the same name or not. Whoever has the connection by a smaller ticket, or by
+    /// none, has it no longer.
+    TakenOver {
+        /// A room that the connection is in.
+        room: RoomId,
+        /// Whose connection.
+        user: UserId,
+        /// Which one.
+        connection: ConnectionId,
+        /// Drawn when the client was let in.
+        ticket: Ticket,
+    },
 }
 
 impl News {
@@ -107,7 +127,8 @@ impl News {
             Self::Appended { room, .. }
             | Self::Grown { room, .. }
             | Self::Redacted { room, .. }
-            | Self::Notice { room, .. } => room,
+            | Self::Notice { room, .. }
+            | Self::TakenOver { room, .. } => room,
         }
     }
 }

@@ -83,6 +83,7 @@
 //! | how far people have seen is kept, in few writes | `read_marks.rs` |
 //! | somebody is banned, muted or signed out, on every node | `moderation.rs` (pure), `moderating.rs` |
 //! | something reaches all readers of one user; roles are known | `people.rs` |
+//! | a client is back while another node believes in its old connection | `take_over.rs` |
 //! | people in a room are told of each other | `notices.rs`, `crowd.rs`, `board.rs` |
 //! | the store is told who is there | `attendance.rs`, `roll_call.rs` |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -139,6 +140,7 @@ mod standing;
 mod suspicion;
 mod sweep;
 mod tail;
+mod take_over;
 mod task;
 mod turns;
 mod waiting;
@@ -149,7 +151,7 @@ pub use attendance::Attendee;
 pub use authority::{Action, Authority, Everyone, Roles, Who};
 pub use backends::Backends;
 pub use chat::{Chat, ChatBuilder, ChatError, Receipt};
-pub use delivery::{Delivery, Heard, Interest, Listener, News, Progress};
+pub use delivery::{Delivery, Heard, Interest, Listener, News, Progress, Ticket};
 pub use entry::{Author, Body, Draft, Entry, Kind, Timestamp};
 pub use error::{Cause, StoreError, StoreResult};
 pub use facts::{OwnRoom, With};

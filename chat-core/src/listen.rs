@@ -8,12 +8,14 @@ use crate::backoff::Backoff;
 use crate::board::Board;
 use crate::delivery::{Delivery, Heard, Listener, News};
 use crate::mutants::{Mutant, mutated};
+use crate::people::People;
 use crate::rooms::Rooms;
 
 /// Runs for as long as the engine does; listens anew when there is nothing more to hear.
 pub(crate) async fn listen(
     rooms: Arc<Rooms>,
     board: Arc<Board>,
+    people: Arc<People>,
     delivery: Arc<dyn Delivery>,
     mut listener: Listener,
 ) {
@@ -28,6 +30,9 @@ pub(crate) async fn listen(
                 Heard::News(News::Grown { room, head }) => rooms.note(&room, head.position),
                 Heard::News(News::Redacted { room, position }) => rooms.redact(&room, position),
                 Heard::News(News::Notice { room, from, notice }) => board.hear(&room, from, &notice),
+                Heard::News(News::TakenOver { user, connection, ticket, .. }) => {
+                    people.taken_over(&user, &connection, ticket)
+                }
                 Heard::Interrupted if mutated(Mutant::NeverSweep) || mutated(Mutant::IgnoreInterruptions) => {
                 }
                 Heard::Interrupted => {

@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
 use futures_util::stream::{Stream, StreamExt};
 
-use crate::delivery::{Heard, Interest, Listener, News};
+use crate::delivery::{Heard, Interest, Listener, News, Ticket};
 use crate::error::StoreResult;
 use crate::id::RoomId;
 
@@ -45,6 +46,7 @@ pub const LISTENER_BYTES_MAX: usize = 8 << 20;
 #[derive(Clone, Debug, Default)]
 pub struct LocalNews {
     shared: Arc<Shared>,
+    tickets: Arc<AtomicU64>,
 }
 
 impl LocalNews {
@@ -60,6 +62,11 @@ impl LocalNews {
         for waker in self.shared.lock().interrupt() {
             waker.wake();
         }
+    }
+
+    /// The next of the numbers 1, 2, 3, …, to all handles together.
+    pub fn ticket(&self) -> Ticket {
+        Ticket(self.tickets.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// Begins to listen, watching nothing yet. What it hears never ends; dropping it frees everything kept for it.
@@ -187,7 +194,7 @@ fn bytes(news: &News) -> usize {
     match news {
         News::Appended { entry, .. } => entry.bytes(),
         News::Notice { notice, .. } => notice.bytes(),
-        News::Grown { .. } | News::Redacted { .. } => 0,
+        News::Grown { .. } | News::Redacted { .. } | News::TakenOver { .. } => 0,
     }
 }
 

@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::authority::{Roles, Who};
-use crate::id::{RoomId, UserId};
+use crate::delivery::Ticket;
+use crate::id::{ConnectionId, RoomId, UserId};
 use crate::moderation::Removal;
+use crate::take_over::Tenure;
 use crate::wake::WakeSet;
 
 #[derive(Default)]
@@ -23,6 +25,9 @@ struct Person {
 pub(crate) struct Desk {
     wake: Arc<WakeSet>,
     orders: Mutex<Vec<Order>>,
+    /// None: it reads for no connection.
+    connection: Option<ConnectionId>,
+    tenure: Tenure,
 }
 
 /// What a reader is told to do.
@@ -43,9 +48,15 @@ pub(crate) struct Enlisted {
 
 impl People {
     /// Enlists a reader of `who`, whose roles are these from now on.
-    pub(crate) fn enlist(self: &Arc<Self>, who: Who, wake: Arc<WakeSet>) -> Enlisted {
+    pub(crate) fn enlist(
+        self: &Arc<Self>,
+        who: Who,
+        connection: Option<ConnectionId>,
+        tenure: Tenure,
+        wake: Arc<WakeSet>,
+    ) -> Enlisted {
         let Who { id, roles } = who;
-        let desk = Arc::new(Desk { wake, orders: Mutex::default() });
+        let desk = Arc::new(Desk { wake, orders: Mutex::default(), connection, tenure });
         let mut people = self.lock();
         // Most users have one connection.
         let nobody = || Person { roles: Roles::default(), desks: Vec::with_capacity(1) };
@@ -69,11 +80,22 @@ impl People {
 
     /// Puts an order on every desk of a user.
     pub(crate) fn order(&self, id: &UserId, order: &Order) {
-        let desks = self.lock().get(id).map(|person| person.desks.clone()).unwrap_or_default();
-        for desk in desks {
+        for desk in self.desks(id) {
             desk.lock().push(order.clone());
             desk.wake.wake();
         }
+    }
+
+    /// Somebody has a connection of a user by that ticket.
+    pub(crate) fn taken_over(&self, id: &UserId, connection: &ConnectionId, ticket: Ticket) {
+        for desk in self.desks(id).iter().filter(|desk| desk.connection.as_ref() == Some(connection)) {
+            desk.tenure.hear(ticket);
+            desk.wake.wake();
+        }
+    }
+
+    fn desks(&self, id: &UserId) -> Vec<Arc<Desk>> {
+        self.lock().get(id).map(|person| person.desks.clone()).unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<UserId, Person>> {
@@ -86,6 +108,17 @@ impl Desk {
     pub(crate) fn take(&self) -> Option<Order> {
         let mut orders = self.lock();
         if orders.is_empty() { None } else { Some(orders.remove(0)) }
+    }
+
+    /// The reader has its connection by this ticket.
+    pub(crate) fn draw(&self, ticket: Ticket) {
+        self.tenure.draw(ticket);
+        self.wake.wake();
+    }
+
+    /// Whether another reader has the connection by now.
+    pub(crate) fn is_taken_over(&self) -> bool {
+        self.tenure.is_over()
     }
 
     /// Whether the reader is to leave `room`, and has not done so yet.
@@ -130,12 +163,16 @@ mod tests {
         Who { id: UserId::new("ada").unwrap(), roles }
     }
 
+    fn enlist(people: &Arc<People>, who: Who) -> Enlisted {
+        people.enlist(who, None, Tenure::first(), Arc::new(WakeSet::new(1)))
+    }
+
     #[test]
     fn the_roles_of_a_user_are_those_told_last_and_known_as_long_as_somebody_is_connected() {
         let people = Arc::new(People::default());
         let id = ada(&[]).id;
-        let phone = people.enlist(ada(&["staff"]), Arc::new(WakeSet::new(1)));
-        let laptop = people.enlist(ada(&["admin"]), Arc::new(WakeSet::new(1)));
+        let phone = enlist(&people, ada(&["staff"]));
+        let laptop = enlist(&people, ada(&["admin"]));
         assert!(people.who(&id).roles.contain("admin") && !people.who(&id).roles.contain("staff"));
         phone.set_roles(Roles::default());
         assert_eq!(people.who(&id).roles, Roles::default());
@@ -151,11 +188,8 @@ mod tests {
     fn an_order_is_on_every_desk_of_the_user_and_on_no_other() {
         let people = Arc::new(People::default());
         let room = RoomId::new("r").unwrap();
-        let (one, two) = (
-            people.enlist(ada(&[]), Arc::new(WakeSet::new(1))),
-            people.enlist(ada(&[]), Arc::new(WakeSet::new(1))),
-        );
-        let bob = people.enlist(UserId::new("bob").unwrap().into(), Arc::new(WakeSet::new(1)));
+        let (one, two) = (enlist(&people, ada(&[])), enlist(&people, ada(&[])));
+        let bob = enlist(&people, UserId::new("bob").unwrap().into());
         let order = Order::Leave(room.clone(), Removal::kicked(None));
         people.order(&one.who, &order);
         for enlisted in [&one, &two] {

@@ -22,6 +22,7 @@ use crate::people::{Enlisted, Order};
 use crate::place::{self, Since};
 use crate::position::{Bookmark, Bounds, Offset};
 use crate::published::Published;
+use crate::take_over::{TakesOver, Tenure};
 use crate::turns::{Attending, Turns};
 use crate::wake::WakeSet;
 
@@ -102,14 +103,21 @@ pub struct Reader {
     turns: Mutex<Turns>,
     /// Where the facts about its user are, once it follows them: a seat that nobody sees, and that is not counted.
     facts: OnceLock<RoomId>,
+    /// It has [taken its connection over](Self::take_over).
+    has_taken_over: AtomicBool,
 }
 
 impl Reader {
     pub(crate) fn new(chat: Chat, who: Who, attending: Option<Attending>) -> Self {
         let wake = Arc::new(WakeSet::new(chat.limits().rooms_per_reader_max + 1));
-        let own = chat.people().enlist(who, wake.clone());
+        let attendee = attending.as_ref().map(|attending| &attending.attendee);
+        let connection = attendee.map(|attendee| attendee.connection.clone());
+        let is_back = attendee.is_some_and(|attendee| attendee.in_place_of.is_some());
+        let tenure = if is_back { Tenure::to_be_drawn() } else { Tenure::first() };
+        let own = chat.people().enlist(who, connection, tenure, wake.clone());
         let turns = Mutex::new(Turns::new(wake.clone(), attending.map(Box::new)));
-        Self { chat, own, is_signed_out: AtomicBool::new(false), wake, turns, facts: OnceLock::new() }
+        let (is_signed_out, has_taken_over) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { chat, own, is_signed_out, wake, turns, facts: OnceLock::new(), has_taken_over }
     }
 
     /// The engine it reads from.
@@ -253,6 +261,37 @@ impl Reader {
         let mut places = self.lock().places();
         places.retain(|(room, _)| !self.is_facts(room));
         places
+    }
+
+    /// To be called once its client was let in, who is back from [an earlier connection](crate::Attendee::in_place_of): from now on this reader has that
+    /// connection, and others on whatever node that go by its name [are told](Self::poll_taken_over). Does nothing where the client is new, or when it
+    /// was called before.
+    ///
+    /// - **One remains:** of several readers of one connection, the one that was the last to call this is never told to go. All others are, soon.
+    /// - **Best effort:** it is told by news of one of the reader's rooms ([own ones](Self::follow_own_rooms) first), and once more ten seconds later.
+    ///   Who was reached by neither, or is in other rooms, is not told. If the store does not answer within two seconds nobody is, neither of this one
+    ///   nor this one of others: it is not known any more which of them came last.
+    /// - **Nothing waits for it here.**
+    pub fn take_over(&self) {
+        let turns = self.lock();
+        let attendee = turns.attending.as_deref().map(|attending| &attending.attendee);
+        let Some(connection) = attendee.and_then(|attendee| attendee.in_place_of.clone()) else { return };
+        let first = || turns.places().into_iter().map(|(room, _)| room).next();
+        let Some(room) = self.facts.get().cloned().or_else(first) else { return };
+        drop(turns);
+        if self.has_taken_over.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let takes_over =
+            TakesOver { desk: Arc::downgrade(&self.own.desk), room, user: self.own.who.clone(), connection };
+        self.chat.rooms().spawn_until_stopped(takes_over.tell(self.chat.delivery().clone()));
+    }
+
+    /// Whether another reader [has its connection](Self::take_over) by now, so that this one is of no use. If not, the task of `cx` is woken when it
+    /// is so, or when [`Self::poll_next`] has something: a connection that takes nothing more can ask this in its place.
+    pub fn poll_taken_over(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.wake.register(cx.waker());
+        if self.own.desk.is_taken_over() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// What to send next; waits while there is none. Failures of the store are waited out, with growing pauses.

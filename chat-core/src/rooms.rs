@@ -319,9 +319,14 @@ impl Rooms {
             self.waves.continue_with(room.clone());
         }
         if effect.heal {
-            let (stop, heal) = (self.stop.clone(), self.clone().heal(room.clone()));
-            self.tasks.spawn(async move { stop.run_until_cancelled_owned(heal).await });
+            self.spawn_until_stopped(self.clone().heal(room.clone()));
         }
+    }
+
+    /// What the end of the engine may cut off.
+    pub(crate) fn spawn_until_stopped(&self, work: impl Future<Output: Send> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move { drop(stop.run_until_cancelled_owned(work).await) });
     }
 
     /// Those that are watched.

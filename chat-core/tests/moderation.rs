@@ -78,6 +78,36 @@ async fn a_ban_reaches_readers_on_every_node_and_nothing_of_the_room_comes_after
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_kick_a_mute_and_a_sign_out_reach_every_node() {
+    let store = MemoryStore::new();
+    let (here, there) = (node(&store).await, node(&store).await);
+    let (near, far) = (here.reader(user("eve")), there.reader(user("eve")));
+    let mark = there.moderation_mark().unwrap();
+    for reader in [&near, &far] {
+        reader.join(&room("a"), Since::Now).await.unwrap();
+        reader.join(&room("b"), Since::Now).await.unwrap();
+    }
+    here.moderate(&Measure::Kick { user: user("eve"), room: room("a"), reason: None }).await.unwrap();
+    for reader in [&near, &far] {
+        let step = next(reader).await;
+        assert!(
+            matches!(&step, Step::Removed { room: left, removal } if *left == room("a") && removal.cause == RemovalCause::Kicked),
+            "{step:?}"
+        );
+        assert!(reader.is_in(&room("b")));
+    }
+    let mute = Measure::Mute { user: user("eve"), room: Some(room("b")), until: None, reason: None };
+    here.moderate(&mute).await.unwrap();
+    here.moderate(&Measure::SignOut { user: user("eve"), reason: None }).await.unwrap();
+    for (chat, reader) in [(&here, &near), (&there, &far)] {
+        assert!(matches!(next(reader).await, Step::SignedOut { .. }));
+        // It was decided before, so it is known as well.
+        assert!(matches!(chat.post(&room("b"), draft("eve", "k")).await, Err(ChatError::Muted { .. })));
+        assert!(chat.is_signed_out(&user("eve"), mark).unwrap());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_decided_holds_after_a_restart_also_when_there_was_much_of_it() {
     let store = MemoryStore::new();
     let chat = node(&store).await;

@@ -61,6 +61,10 @@ impl Delivery for Ears {
         Ok(Listener { interest: Arc::new(Ear(interest, self.watched.clone())), heard })
     }
 
+    async fn ticket(&self) -> StoreResult<Ticket> {
+        self.store.ticket().await
+    }
+
     async fn advance(
         &self,
         what: Progress,

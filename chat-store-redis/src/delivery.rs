@@ -1,12 +1,13 @@
 //! [`Delivery`]: news by publish and subscribe, positions in the room's key.
 
 use async_trait::async_trait;
-use chat_core::Epoch;
-use chat_core::{Delivery, Listener, News, Offset, Position, Progress, RoomId, StoreResult, SubscriberId};
+use chat_core::{
+    Delivery, Epoch, Listener, News, Offset, Position, Progress, RoomId, StoreResult, SubscriberId, Ticket,
+};
 use redis::{Value, cmd};
 
 use crate::error::{corrupt, of_read, of_write};
-use crate::script::ADVANCE;
+use crate::script::{ADVANCE, TICKET};
 use crate::store::{RedisStore, in_order};
 use crate::{keys, packed, subscription};
 
@@ -22,6 +23,12 @@ impl Delivery for RedisStore {
 
     async fn listen(&self) -> StoreResult<Listener> {
         subscription::listen(self).await
+    }
+
+    async fn ticket(&self) -> StoreResult<Ticket> {
+        let ticket: u64 =
+            TICKET.key(self.keys().ticket()).invoke_async(&mut self.link()).await.map_err(of_write)?;
+        Ok(Ticket(ticket))
     }
 
     async fn advance(

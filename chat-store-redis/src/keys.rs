@@ -50,6 +50,11 @@ impl Keys {
         format!("{}:{{nodes}}:seated", self.prefix)
     }
 
+    /// The last ticket.
+    pub(crate) fn ticket(&self) -> String {
+        format!("{}:ticket", self.prefix)
+    }
+
     /// Where the store's identity is. No room's key ends without a brace.
     pub(crate) fn identity(&self) -> String {
         format!("{}:identity", self.prefix)

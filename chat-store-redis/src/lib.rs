@@ -53,6 +53,7 @@
 //! | the channel of the same name | The room's news: entries with their bodies. `SPUBLISH` in a cluster, `PUBLISH` otherwise. |
 //! | `<prefix>:{<room>}:here`, `:users`, `:seats:<node>` | Who is in the room. |
 //! | `<prefix>:node:<node>`, `<prefix>:{nodes}:leases`, `:seated` | Where a node may have seats, and until when. |
+//! | `<prefix>:ticket` | The last number that put something in order. It is never behind the server's clock, so nothing is lost with it. |
 //! | `<prefix>:identity` | The store's identity: keys of clients' recovery derive from it, so whoever can read it can forge them. |
 //!
 //! Names of rooms are percent-encoded in keys. What belongs to a room is in one slot of the cluster.

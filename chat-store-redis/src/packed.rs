@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chat_core::{
-    Author, Body, Bookmark, DisplayName, Edge, Entry, Epoch, Fingerprint, Kind, MessageKey, News, NodeId,
-    Notice, Offset, Position, RoomId, Timestamp, Typing, UserId,
+    Author, Body, Bookmark, ConnectionId, DisplayName, Edge, Entry, Epoch, Fingerprint, Kind, MessageKey,
+    News, NodeId, Notice, Offset, Position, RoomId, Ticket, Timestamp, Typing, UserId,
 };
 
 /// Added to the kind of an entry whose body was removed.
@@ -69,6 +69,13 @@ pub(crate) fn news(news: &News) -> Option<Vec<u8>> {
             out.push(b'N');
             put(&mut out, from.0, 8);
             put_notice(&mut out, notice)?;
+        }
+        News::TakenOver { user, connection, ticket, .. } => {
+            out.push(b'T');
+            put(&mut out, ticket.0, 8);
+            put(&mut out, user.as_str().len() as u64, 2);
+            out.extend_from_slice(user.as_str().as_bytes());
+            out.extend_from_slice(connection.as_str().as_bytes());
         }
         // Of a later version of the engine.
         _ => return None,
@@ -140,6 +147,12 @@ pub(crate) fn heard(room: RoomId, published: &[u8]) -> Option<News> {
     if *sort == b'N' {
         let from = NodeId(number(&mut rest, 8)?);
         return Some(News::Notice { room, from, notice: take_notice(rest)? });
+    }
+    if *sort == b'T' {
+        let (ticket, length) = (Ticket(number(&mut rest, 8)?), number(&mut rest, 2)?);
+        let user = UserId::new(text(&mut rest, length)?).ok()?;
+        let connection = ConnectionId::new(std::str::from_utf8(rest).ok()?).ok()?;
+        return Some(News::TakenOver { room, user, connection, ticket });
     }
     let position = Position {
         epoch: Epoch::from_number(number(&mut rest, 6)?),
@@ -247,8 +260,14 @@ mod tests {
                 Notice::Read { user: who.id, offset: entry.position.offset },
             ];
             let notices = notices.map(|notice| News::Notice { room: room.clone(), from, notice });
+            let taken_over = News::TakenOver {
+                room: room.clone(),
+                user: entry.author.id.clone(),
+                connection: ConnectionId::new(entry.key.as_str()).unwrap(),
+                ticket: Ticket(version),
+            };
             let appended = News::Appended { room: room.clone(), entry: Arc::new(entry) };
-            for told in [redacted, grown, appended].into_iter().chain(notices) {
+            for told in [redacted, grown, taken_over, appended].into_iter().chain(notices) {
                 prop_assert_eq!(heard(room.clone(), &news(&told).unwrap()), Some(told));
             }
         }

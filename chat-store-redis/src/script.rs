@@ -33,3 +33,7 @@ scripts! {
     RENEW "renew.lua"
     LAPSED "lapsed.lua";
 }
+
+pub(crate) static TICKET: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(concat!(include_str!("scripts/numbers.lua"), include_str!("scripts/ticket.lua")))
+});

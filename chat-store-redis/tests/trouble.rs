@@ -4,12 +4,13 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::future::poll_fn;
 use std::time::Duration;
 
 use chat_core::{
-    Appended, Author, Backends, Body, Budget, Chat, ConnectionId, Delivery, DisplayName, Draft, Entry, Heard,
-    Kind, Limits, MessageKey, MessageLog, News, NodeId, Offset, PageLimit, Presence, Reader, Replay, RoomId,
-    Seat, Since, Step, StoreError, UserId,
+    Appended, Attendee, Author, Backends, Body, Budget, Chat, ConnectionId, Delivery, DisplayName, Draft,
+    Entry, Heard, Kind, Limits, MessageKey, MessageLog, News, NodeId, Offset, PageLimit, Presence, Reader,
+    Replay, RoomId, Seat, Since, Step, StoreError, UserId,
 };
 use chat_store_redis::{Caution, RedisOptions, RedisStore};
 use futures_util::StreamExt;
@@ -480,6 +481,38 @@ async fn what_each_thing_costs_redis_is_counted() {
     );
     assert_eq!(opening.get("subscribe"), Some(&1), "{opening:?}");
     assert!(opening.values().sum::<u64>() <= 4, "{opening:?}");
+}
+
+#[tokio::test]
+async fn what_a_client_that_comes_back_costs_redis_is_counted() {
+    let server = Server::start().await;
+    let mut readers = Vec::new();
+    for _ in 0..2 {
+        let mut options = RedisOptions::new(server.url());
+        options.heartbeat_interval = Duration::from_secs(3_600);
+        let store = options.connect().await.unwrap();
+        // The server knows the script from then on.
+        store.ticket().await.unwrap();
+        let backends = Backends::from_store(store);
+        // What seats cost is counted elsewhere.
+        let chat = Chat::builder(backends).without_presence().start().await.unwrap();
+        let who = Author { id: user("ada"), name: DisplayName::new("Ada").unwrap() };
+        let phone = ConnectionId::new("phone").unwrap();
+        let attendee = Attendee::new(who, phone.clone());
+        let attendee = if readers.is_empty() { attendee } else { attendee.in_place_of(phone) };
+        let reader = chat.reader_as(attendee);
+        reader.join(&room("a"), Since::Now).await.unwrap();
+        readers.push(reader);
+    }
+    // A ticket, and what is told of it.
+    let back = commands(&server, async {
+        readers[1].take_over();
+        timeout(SOON, poll_fn(|cx| readers[0].poll_taken_over(cx))).await.unwrap();
+    })
+    .await;
+    assert_eq!((back.get("evalsha"), back.get("publish")), (Some(&1), Some(&1)), "{back:?}");
+    let inside = ["evalsha", "publish", "time", "get", "set"];
+    assert!(back.keys().all(|name| inside.contains(&name.as_str())), "{back:?}");
 }
 
 #[tokio::test]

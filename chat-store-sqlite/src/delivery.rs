@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use chat_core::{Delivery, Epoch, Listener, News, Position, Progress, RoomId, StoreResult, SubscriberId};
+use chat_core::{
+    Delivery, Epoch, Listener, News, Position, Progress, RoomId, StoreResult, SubscriberId, Ticket,
+};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
@@ -22,6 +24,10 @@ impl Delivery for SqliteStore {
 
     async fn listen(&self) -> StoreResult<Listener> {
         Ok(self.news().listen())
+    }
+
+    async fn ticket(&self) -> StoreResult<Ticket> {
+        Ok(self.news().ticket())
     }
 
     async fn advance(

@@ -73,7 +73,8 @@
 //! ([`Socket::ask`]) have none and are not kept: the protocol has no place for it.
 //!
 //! If a client comes back on two connections at once, the one that came last has the session; the other one is disconnected for good
-//! ([`DisconnectReason::TakenOver`]), or closed before it was let in.
+//! ([`DisconnectReason::TakenOver`]), or closed before it was let in. Between processes, whoever knows that the client is back elsewhere calls
+//! [`Socket::taken_over`]; the chat does.
 //!
 //! **Whoever has a `pid` is the client**, as far as this crate can tell: it is a secret of the client's, and a connect handler that knows better
 //! (a user's token, say) answers [`Accept::stranger`].

@@ -1112,3 +1112,118 @@ async fn an_event_of_the_connect_handlers_own_takes_the_promise_of_sources_only_
     until("the session was given up", || io.namespace("/").unwrap().members().is_empty()).await;
     assert!(!Client::back(address, memory).await.recovered);
 }
+
+/// Two servers of one chat.
+async fn two_nodes() -> ([SocketIo; 2], [SocketAddr; 2], Chat) {
+    let store = MemoryStore::new();
+    let (mut servers, mut addresses, mut chats) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..2 {
+        let chat = Chat::builder(Backends::from_store(store.clone())).start().await.unwrap();
+        let recovery = chat::recovery(&chat).await.unwrap();
+        let namespace = chat::namespace(chat.clone(), ChatSettings::default());
+        let (io, address) = serving(recovery, namespace).await;
+        servers.push(io);
+        addresses.push(address);
+        chats.push(chat);
+    }
+    (servers.try_into().unwrap(), addresses.try_into().unwrap(), chats.remove(0))
+}
+
+fn full() -> Memory {
+    Memory { rooms: Some(json!({ "general": 0 })), ..Memory::default() }
+}
+
+/// Reads on until it is told that it has left, and its connection is closed.
+async fn is_thrown_out(client: &mut Client) {
+    while client.ws.packet().await != "41" {}
+    client.ws.closed().await;
+}
+
+async fn is_in(client: &mut Client) {
+    client.ws.send(r#"427["members",{"room":"general"}]"#).await;
+    while !client.ws.packet().await.starts_with(r#"437[{"ok":true"#) {}
+}
+
+#[tokio::test]
+async fn the_old_connection_on_another_node_is_told_that_another_has_taken_over() {
+    for memory in [full(), Memory::default()] {
+        let ([here, there], [one, two], _) = two_nodes().await;
+        let mut old = Client::back(one, memory).await;
+        let mut new = Client::back(two, old.memory()).await;
+        assert!(new.recovered && new.sid == old.sid);
+        is_thrown_out(&mut old).await;
+        // And back again, where it was thrown out.
+        let back = Client::back(one, new.memory()).await;
+        assert!(back.recovered && back.sid == old.sid);
+        is_thrown_out(&mut new).await;
+        until("one is left", || (here.connections(), there.connections()) == (1, 0)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_old_connection_on_another_node_ends_also_if_its_session_could_not_be_resumed() {
+    let ([here, there], [one, two], _) = two_nodes().await;
+    let mut old = Client::back(one, full()).await;
+    // In the other protocol.
+    let new = Client::back(two, Memory { rooms: None, ..old.memory() }).await;
+    assert!(!new.recovered && new.sid != old.sid);
+    is_thrown_out(&mut old).await;
+    until("one is left", || (here.connections(), there.connections()) == (0, 1)).await;
+}
+
+#[tokio::test]
+async fn a_connection_on_another_node_that_takes_nothing_more_ends_too() {
+    let ([here, _there], [one, two], chat) = two_nodes().await;
+    let old = Client::back(one, full()).await;
+    for number in 0..300 {
+        let author = Author { id: UserId::new("bob").unwrap(), name: DisplayName::new("Bob").unwrap() };
+        let key = MessageKey::new(&number.to_string()).unwrap();
+        let draft = Draft {
+            kind: Kind::Message,
+            author,
+            key,
+            body: Body::text(format!("\"{}\"", "x".repeat(60_000))),
+        };
+        chat.post(&RoomId::new("general").unwrap(), draft).await.unwrap();
+    }
+    // More than the kernel takes: the old connection reads nothing.
+    let new = Client::back(two, old.memory()).await;
+    assert!(new.recovered);
+    until("it is closed", || here.connections() == 0).await;
+}
+
+#[tokio::test]
+async fn a_pid_that_is_not_accepted_closes_nobody_on_any_node() {
+    let (_servers, [one, two], _) = two_nodes().await;
+    let secret = "the secret of the one who is there";
+    let mut victim = {
+        let mut ws = Ws::open(one, WEBSOCKET).await;
+        ws.packet().await;
+        ws.send(&format!(r#"40{{"guest":"{secret}","rooms":{{"general":0}}}}"#)).await;
+        let answer: Value = serde_json::from_str(&ws.packet().await[2..]).unwrap();
+        let text = |name: &str| answer[name].as_str().unwrap().to_owned();
+        Client { ws, sid: text("sid"), pid: text("pid"), offset: None, rooms: full().rooms, recovered: false }
+    };
+    let mut forged = victim.pid.clone().into_bytes();
+    forged[30] = if forged[30] == b'A' { b'B' } else { b'A' };
+    let forged = String::from_utf8(forged).unwrap();
+    let auths = [
+        json!({ "pid": forged, "guest": secret, "rooms": { "general": 0 } }),
+        json!({ "pid": victim.pid, "guest": "the secret of somebody else", "rooms": { "general": 0 } }),
+        json!({ "pid": victim.pid, "rooms": { "general": 0 } }),
+        json!({ "pid": victim.pid, "guest": secret, "rooms": { "general": 0, "dm:nobody's": 0 } }),
+    ];
+    for (auth, is_let_in) in auths.iter().zip([true, true, true, false]) {
+        let mut thief = Ws::open(two, WEBSOCKET).await;
+        thief.packet().await;
+        thief.send(&format!("40{auth}")).await;
+        let answer = thief.packet().await;
+        assert_eq!(answer.starts_with("40"), is_let_in, "{auth}: {answer}");
+        assert!(!answer.contains(&victim.sid), "{auth}: {answer}");
+    }
+    // Whatever they had set off is heard before what comes after it.
+    let new = Client::back(two, full()).await;
+    let newer = Client::back(two, new.memory()).await;
+    assert!(newer.recovered);
+    is_in(&mut victim).await;
+}

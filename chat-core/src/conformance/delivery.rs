@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::sample::*;
-use crate::delivery::{Delivery, Heard, Listener, News, Progress};
+use crate::delivery::{Delivery, Heard, Listener, News, Progress, Ticket};
 use crate::entry::{Body, Entry, Kind, Timestamp};
 use crate::id::{NodeId, RoomId};
 use crate::log::{Appended, MessageLog};
@@ -105,6 +105,12 @@ pub async fn every_listener_hears_the_news_unchanged(store: impl Delivery + Clon
         notice(&room, Notice::Presence { who: entry.author.clone(), change: Edge::Renamed, version: 7 }),
         notice(&room, Notice::Typing { who: entry.author.clone(), typing: Typing::Started }),
         notice(&room, Notice::Read { user: entry.author.id.clone(), offset: entry.position.offset }),
+        News::TakenOver {
+            room: room.clone(),
+            user: entry.author.id.clone(),
+            connection: connection("c '{}' 😀"),
+            ticket: Ticket(1 << 53),
+        },
     ];
     for news in &all {
         for listener in &mut listeners {
@@ -208,6 +214,28 @@ pub async fn an_append_that_says_announced_is_heard(store: impl MessageLog + Del
             hears(&mut listener, &News::Appended { room: room.clone(), entry: Arc::new(entry) }).await;
         }
     }
+}
+
+/// A ticket is larger than each that was answered before, through any handle.
+pub async fn each_ticket_is_larger_than_those_before(store: impl Delivery + Clone) {
+    let mut before = store.ticket().await.expect("ticket");
+    for _ in 0..50 {
+        for handle in [store.clone(), store.clone()] {
+            let next = handle.ticket().await.expect("ticket");
+            assert!(before < next, "{next:?} after {before:?}");
+            before = next;
+        }
+    }
+}
+
+/// Of many that are drawn at the same time no two are alike.
+pub async fn tickets_drawn_at_once_are_all_different(store: impl Delivery + Clone) {
+    let tickets = at_once((0..64).map(|_| {
+        let store = store.clone();
+        async move { store.ticket().await.expect("ticket") }
+    }))
+    .await;
+    assert_eq!(tickets.iter().collect::<BTreeSet<_>>().len(), tickets.len());
 }
 
 /// Advancing answers how far the reader now is, and every later question is answered the same, through any handle.

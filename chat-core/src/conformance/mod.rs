@@ -155,6 +155,8 @@ macro_rules! conformance {
             a_listener_that_leaves_disturbs_nobody
             a_listener_that_falls_behind_hears_all_or_interrupted
             an_append_that_says_announced_is_heard
+            each_ticket_is_larger_than_those_before
+            tickets_drawn_at_once_are_all_different
             progress_is_what_was_advanced_to
             progress_never_moves_back_within_an_epoch
             a_position_of_another_epoch_replaces_progress

@@ -28,6 +28,10 @@ pub(super) fn user(id: &str) -> UserId {
     UserId::new(id).expect(VALID)
 }
 
+pub(super) fn connection(id: &str) -> ConnectionId {
+    ConnectionId::new(id).expect(VALID)
+}
+
 pub(super) fn name(shown: &str) -> DisplayName {
     DisplayName::new(shown).expect(VALID)
 }
@@ -48,7 +52,7 @@ pub(super) fn seat(room_name: &str, user_id: &str, connection: &str, node: u64) 
     Seat {
         room: room(room_name),
         user: user(user_id),
-        connection: ConnectionId::new(connection).expect(VALID),
+        connection: self::connection(connection),
         node: NodeId(node),
     }
 }

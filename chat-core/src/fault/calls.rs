@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use super::Faults;
 use super::news::Ear;
 use crate::backends::Backends;
-use crate::delivery::{Delivery, Interest, Listener, News, Progress};
+use crate::delivery::{Delivery, Interest, Listener, News, Progress, Ticket};
 use crate::entry::Draft;
 use crate::error::{StoreError, StoreResult};
 use crate::id::{DisplayName, NodeId, RoomId, SubscriberId, UserId};
@@ -132,6 +132,10 @@ impl Delivery for Faulty {
         let interest = FaultyInterest { inner: interest, faults: self.faults.clone() };
         let heard = Ear::new(heard, self.faults.clone()).heard().boxed();
         Ok(Listener { interest: Arc::new(interest), heard })
+    }
+
+    async fn ticket(&self) -> StoreResult<Ticket> {
+        self.faults.write(self.inner.delivery.ticket()).await
     }
 
     async fn advance(

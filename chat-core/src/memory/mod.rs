@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::delivery::{Delivery, Listener, News, Progress};
+use crate::delivery::{Delivery, Listener, News, Progress, Ticket};
 use crate::entry::{Draft, Timestamp};
 use crate::error::StoreResult;
 use crate::id::{DisplayName, NodeId, RoomId, SubscriberId, UserId};
@@ -159,6 +159,10 @@ impl Delivery for MemoryStore {
 
     async fn listen(&self) -> StoreResult<Listener> {
         Ok(self.news.listen())
+    }
+
+    async fn ticket(&self) -> StoreResult<Ticket> {
+        Ok(self.news.ticket())
     }
 
     async fn advance(

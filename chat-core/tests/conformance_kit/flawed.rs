@@ -56,6 +56,8 @@ pub(crate) enum Flaw {
     UnwatchIsForAll,
     LaggingIsSilent,
     AppendsAreNotAnnounced,
+    TicketsStandStill,
+    TicketsAreNumberedByTime,
     ProgressMovesBack,
     ProgressSticksToItsEpoch,
     ProgressKindsAreOne,
@@ -348,6 +350,14 @@ impl Delivery for Flawed {
         let heard =
             heard.filter(move |heard| std::future::ready(!(silent && *heard == Heard::Interrupted))).boxed();
         Ok(Listener { interest, heard })
+    }
+
+    async fn ticket(&self) -> StoreResult<Ticket> {
+        match self.flaw {
+            Flaw::TicketsStandStill => Ok(Ticket(1)),
+            Flaw::TicketsAreNumberedByTime => Ok(Ticket(self.count() / 4)),
+            _ => self.store.ticket().await,
+        }
     }
 
     async fn advance(

@@ -93,6 +93,8 @@ flaws! {
     UnwatchIsForAll: delivery::a_listener_that_leaves_disturbs_nobody, "was never heard";
     LaggingIsSilent: delivery::a_listener_that_falls_behind_hears_all_or_interrupted, "heard nothing";
     AppendsAreNotAnnounced: delivery::an_append_that_says_announced_is_heard, "heard nothing";
+    TicketsStandStill: delivery::each_ticket_is_larger_than_those_before, "Ticket(1) after Ticket(1)";
+    TicketsAreNumberedByTime: delivery::tickets_drawn_at_once_are_all_different, "left == right";
     ProgressMovesBack: delivery::progress_never_moves_back_within_an_epoch, "after 3";
     ProgressMovesBack: delivery::advances_at_once_keep_the_largest, "left == right";
     ProgressSticksToItsEpoch: delivery::a_position_of_another_epoch_replaces_progress, "left == right";

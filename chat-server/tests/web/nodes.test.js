@@ -11,6 +11,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 
+import { io } from 'socket.io-client';
+
 import { atEnd } from './support/cleanup.js';
 import { FullClient } from './support/full.js';
 import { People } from './support/people.js';
@@ -106,26 +108,92 @@ test('a client is recovered by another node after its own was killed', async (t)
   assert.deepEqual([reader.socket.recovered, reader.socket.id, reader.texts()], [true, id, ['before', 'meanwhile']]);
 });
 
-test('a client is recovered by another node while its own still believes in the connection that was cut', async (t) => {
-  const redis = await startRedis(t);
-  const nodes = [await startServer(t, { store: redis.url }), await startServer(t, { store: redis.url })];
-  const way = await startProxy(t, Number(new URL(nodes[0].url).port));
-  let node = way;
-  const front = await startFront(t, nodes, { pick: () => node });
-  const reader = new FullClient(t, front.url, { rooms: { general: 0 }, transports: ['websocket'] });
-  const poster = new FullClient(t, nodes[0].url, { rooms: { general: 0 }, transports: ['websocket'] });
-  await Promise.all([reader.connected(), poster.connected()]);
-  assert.equal((await poster.postForSure('1', 'before')).ok, true);
-  await until(() => reader.texts().length === 1, 'the reader has it');
+test('a client is recovered by another node while its own still believes in the connection that was cut, which ends there', async (t) => {
+  const { nodes, ways: [way], reader, poster, move } = await startHalfOpen(t);
+  const seen = await watchPeople(poster);
   const { id } = reader.socket;
-  node = nodes[1];
-  way.tear();
-  front.cut();
-  assert.equal((await poster.postForSure('2', 'meanwhile')).ok, true);
-  await until(() => reader.texts().length === 2, 'the reader has what came meanwhile');
+  await move();
+  await until(() => way.count === 0, 'the old connection is closed, long before its heartbeat would have found out');
   assert.equal((await poster.postForSure('3', 'after')).ok, true);
   await until(() => reader.texts().length === 3, 'and what comes after');
   assert.deepEqual([reader.socket.recovered, reader.socket.id, reader.texts()], [true, id, ['before', 'meanwhile', 'after']]);
+  await until(async () => (await devices(poster)).Reader === 1, 'its seat there is given up', 30_000);
+  assert.deepEqual(seen, [], 'nobody saw the reader go');
+  const other = new FullClient(t, nodes[0].url, { rooms: { general: 0 }, transports: ['websocket'] });
+  await until(() => other.texts().length === 3, 'the first node serves others');
+});
+
+test('a node that is cut off from Redis when a client is back on another one closes the old connection when it has found Redis again', async (t) => {
+  const { ways: [way], redisWays: [redisWay], reader, poster, move } = await startHalfOpen(t);
+  redisWay.hold();
+  await move();
+  assert.ok(reader.socket.recovered);
+  assert.equal(way.count, 1, 'it cannot know yet');
+  redisWay.cut();
+  // Its heartbeat would find out later: it pings after 25 seconds, and waits for 20.
+  await until(() => way.count === 0, 'the old connection is closed', 30_000);
+  await until(async () => (await devices(poster)).Reader === 1, 'one seat is left', 30_000);
+  assert.deepEqual([reader.socket.connected, reader.texts()], [true, ['before', 'meanwhile']]);
+});
+
+test('a session that comes back on several nodes at once belongs to one connection, and the others are told', async (t) => {
+  const redis = await startRedis(t);
+  const nodes = [];
+  for (let number = 0; number < 3; number += 1) nodes.push(await startServer(t, { store: redis.url }));
+  const ada = new FullClient(t, nodes[0].url, { name: 'Ada', rooms: { general: 0 }, transports: ['websocket'] });
+  const bob = new FullClient(t, nodes[2].url, { name: 'Bob', rooms: { general: 0 }, transports: ['websocket'] });
+  await Promise.all([ada.connected(), bob.connected()]);
+  assert.equal((await bob.postForSure('1', 'before')).ok, true);
+  await until(() => ada.texts().length === 1, 'Ada has it');
+  const seen = await watchPeople(bob);
+  const all = [ada.socket];
+  const told = new Map();
+  const twin = (node) => {
+    const auth = { guest: ada.guest, name: 'Ada', rooms: {}, pid: ada.socket._pid, offset: ada.socket._lastOffset };
+    const socket = io(node.url, { auth, forceNew: true, transports: ['websocket'] });
+    atEnd(t, () => socket.disconnect());
+    socket.on('message', ({ content }) => got.push([socket, content]));
+    all.push(socket);
+    return socket;
+  };
+  const got = [];
+  const watch = (socket) => socket.on('disconnect', (reason) => told.set(socket, reason));
+  watch(ada.socket);
+  const second = twin(nodes[1]);
+  watch(second);
+  await until(() => told.has(ada.socket), 'the first connection is told');
+  assert.deepEqual([told.get(ada.socket), second.connected, second.id], ['io server disconnect', true, second.id]);
+  // And now two at a time, on different nodes.
+  for (const node of [nodes[0], nodes[2]]) watch(twin(node));
+  await until(() => told.size === 3, () => `all but one are told, not ${told.size}`);
+  const [left, ...none] = all.filter((socket) => socket.connected);
+  assert.ok(left && none.length === 0 && all.indexOf(left) > 1);
+  assert.deepEqual([...told.values()].filter((reason) => reason !== 'io server disconnect'), []);
+  assert.equal((await bob.postForSure('2', 'after')).ok, true);
+  await until(() => got.some(([, content]) => content === 'after'), 'the one that is left goes on');
+  await until(async () => (await devices(bob)).Ada === 1, 'one seat is left', 30_000);
+  assert.deepEqual([seen, told.size, left.connected], [[], 3, true]);
+});
+
+test('a forged pid, or one of somebody else, closes no connection on another node', async (t) => {
+  const redis = await startRedis(t);
+  const nodes = [await startServer(t, { store: redis.url }), await startServer(t, { store: redis.url })];
+  const [ada, bob] = nodes.map((node, number) => new FullClient(t, node.url, { name: ['Ada', 'Bob'][number], rooms: { general: 0 }, transports: ['websocket'] }));
+  await Promise.all([ada.connected(), bob.connected()]);
+  const pid = ada.socket._pid;
+  const forged = pid.slice(0, 40) + (pid[40] === 'A' ? 'B' : 'A') + pid.slice(41);
+  const told = [];
+  ada.socket.on('disconnect', (reason) => told.push(reason));
+  for (const auth of [{ guest: ada.guest, pid: forged }, { guest: bob.guest, pid }, { pid }]) {
+    const socket = io(nodes[1].url, { auth: { rooms: { general: 0 }, ...auth }, forceNew: true, transports: ['websocket'] });
+    atEnd(t, () => socket.disconnect());
+    await until(() => socket.connected, 'it is let in');
+    assert.ok(!socket.recovered && socket.id !== ada.socket.id);
+  }
+  // What had been told of them would have come before this.
+  assert.equal((await bob.postForSure('1', 'still here')).ok, true);
+  await until(() => ada.texts().length === 1, 'Ada goes on');
+  assert.deepEqual([told, ada.socket.connected], [[], true]);
 });
 
 test('presence, typing and a private message reach people on another node', async (t) => {
@@ -152,7 +220,7 @@ test('presence, typing and a private message reach people on another node', asyn
   await until(() => bob.texts(room).length === 1, 'it comes to Bob without his asking');
 });
 
-test('who is banned on one node is out on the other one at once, and is not let in by it', async (t) => {
+test('who is kicked or banned on one node is out on the other one at once, and who is banned is not let in by it', async (t) => {
   const redis = await startRedis(t);
   const folder = mkdtempSync(join(tmpdir(), 'chat-rules-test-'));
   atEnd(t, () => rmSync(folder, { recursive: true, force: true }));
@@ -169,9 +237,12 @@ test('who is banned on one node is out on the other one at once, and is not let 
   for (const node of nodes) node.signal('SIGHUP');
   const removed = [];
   eve.socket.on('removed', (told) => removed.push(told));
-  await until(async () => (await ada.ask('ban', { room: 'general', user: banned.id, reason: 'spam' })).ok, 'Ada may ban by the new rules');
+  await until(async () => (await ada.ask('kick', { room: 'general', user: banned.id })).ok, 'Ada may kick by the new rules');
   await until(() => removed.length === 1, 'Eve is told');
-  assert.deepEqual([removed[0].room, removed[0].reason], ['general', 'banned']);
+  assert.equal((await eve.join()).ok, true);
+  assert.equal((await ada.ask('ban', { room: 'general', user: banned.id, reason: 'spam' })).ok, true);
+  await until(() => removed.length === 2, 'Eve is told again');
+  assert.deepEqual(removed.map(({ room, reason }) => [room, reason]), [['general', 'kicked'], ['general', 'banned']]);
   assert.equal((await ada.postForSure('after', 'not for Eve')).ok, true);
   assert.equal((await eve.join()).error.code, 'forbidden');
   const back = new FullClient(t, nodes[1].url, { guest: eve.guest, rooms: { general: 0 }, transports: ['websocket'], autoConnect: false });
@@ -202,6 +273,46 @@ test('an encrypted connection to Redis works, and only to one whose certificate 
   await until(() => client.texts().length === 1, 'it comes back');
   await assert.rejects(startServer(t, { store }), /the server ended[\s\S]*Redis cannot be reached/);
 });
+
+/** A reader on the first of two nodes, over ways that can fail; `move` has its connection torn there and lets it come back on the second one. */
+async function startHalfOpen(t) {
+  const redis = await startRedis(t);
+  const redisWays = await Promise.all([1, 2].map(() => startProxy(t, redis.port)));
+  const nodes = [];
+  for (const way of redisWays) nodes.push(await startServer(t, { store: way.url.replace('http:', 'redis:') }));
+  const way = await startProxy(t, Number(new URL(nodes[0].url).port));
+  let node = way;
+  const front = await startFront(t, nodes, { pick: () => node });
+  const reader = new FullClient(t, front.url, { name: 'Reader', rooms: { general: 0 }, transports: ['websocket'] });
+  const poster = new FullClient(t, nodes[1].url, { name: 'Poster', rooms: { general: 0 }, transports: ['websocket'] });
+  await Promise.all([reader.connected(), poster.connected()]);
+  assert.equal((await poster.postForSure('1', 'before')).ok, true);
+  await until(() => reader.texts().length === 1, 'the reader has it');
+  const move = async () => {
+    node = nodes[1];
+    way.tear();
+    front.cut();
+    assert.equal((await poster.postForSure('2', 'meanwhile')).ok, true);
+    await until(() => reader.texts().length === 2, 'the reader has what came meanwhile');
+  };
+  return { nodes, ways: [way], redisWays, reader, poster, move };
+}
+
+/** What somebody is told of another one who goes, from when that one is there. */
+async function watchPeople(client) {
+  await until(async () => Object.keys(await devices(client)).length === 2, 'both are there');
+  const seen = [];
+  // That it has come may be told as late as this.
+  client.socket.on('presence', (told) => { if (!told.online) seen.push(told); });
+  client.socket.on('presence_reset', (told) => { if (told.online?.length !== 2) seen.push(told); });
+  return seen;
+}
+
+/** On how many connections everybody is, by name. */
+async function devices(client) {
+  const { members } = await client.ask('members', { room: 'general' });
+  return Object.fromEntries(members.map(({ name, devices }) => [name, devices]));
+}
 
 /** What a load balancer does without sticky sessions: each connection goes to some node that is there. */
 async function startFront(t, nodes, random) {

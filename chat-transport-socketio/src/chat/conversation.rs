@@ -247,17 +247,19 @@ pub(super) fn news(rooms: &[OwnRoom], seen: Offset) -> Vec<&OwnRoom> {
 /// The entries of all rooms of one connection, for as long as it lasts.
 pub(super) struct Entries {
     conversation: Arc<Conversation>,
-    /// To end the connection of a client that is signed out. It keeps nothing alive, since it goes with the socket.
+    /// To end the connection of a client that is signed out, or is back elsewhere. It keeps nothing alive, since it goes with the socket.
     socket: Socket,
     /// Private rooms are being joined that have become its user's, or what is to be remembered is stored.
     catching_up: Option<BoxFuture<'static, ()>>,
     /// And there may be more since that began.
     is_behind: bool,
+    /// Its client was let in.
+    is_in: bool,
 }
 
 impl Entries {
     pub(super) fn new(conversation: Arc<Conversation>, socket: Socket) -> Self {
-        Self { conversation, socket, catching_up: None, is_behind: false }
+        Self { conversation, socket, catching_up: None, is_behind: false, is_in: false }
     }
 
     fn poll_catch_up(&mut self, cx: &mut Context<'_>) {
@@ -324,6 +326,15 @@ enum Pulled {
 
 impl Source for Entries {
     fn poll_pull(&mut self, cx: &mut Context<'_>, outlet: &mut Outlet<'_, '_>) -> Poll<Pull> {
+        let reader = &self.conversation.reader;
+        if !std::mem::replace(&mut self.is_in, true) {
+            reader.take_over();
+        }
+        // Also of a client that takes nothing more: it may be one that is gone.
+        if reader.poll_taken_over(cx).is_ready() {
+            self.socket.taken_over();
+            return Poll::Ready(Pull::Ended);
+        }
         loop {
             self.poll_catch_up(cx);
             match ready!(self.poll_entries(cx, outlet)) {

@@ -21,7 +21,7 @@ use super::settings::ChatSettings;
 use super::signed_in::SignedIn;
 use super::users::Users;
 use super::{full, tutorial, wire};
-use crate::{Accept, Auth, Event, Refusal, Resumption, Socket};
+use crate::{Accept, Auth, Event, Refusal, Resumption, Socket, SocketId};
 
 /// The chat, as its handlers share it.
 #[derive(Debug)]
@@ -188,9 +188,10 @@ impl Service {
     }
 
     fn reader(&self, identity: &Identity, roles: Roles, protocol: Protocol, socket: &Socket) -> Reader {
-        let connection =
-            ConnectionId::new(&socket.id().to_string()).expect("an id of a socket is plain text");
-        let attendee = Attendee::new(identity.author(), connection).with_roles(roles);
+        let mut attendee = Attendee::new(identity.author(), connection(socket.id())).with_roles(roles);
+        if let Some(before) = socket.resumption() {
+            attendee = attendee.in_place_of(connection(before.id()));
+        }
         self.chat.reader_as(match protocol {
             Protocol::Full => attendee,
             // It has no words for what others do, but they see that it is there.
@@ -384,6 +385,10 @@ fn take(rate: Option<Rate>, spent: &Spent) -> Result<(), Problem> {
         Some(Err(wait)) => Err(Problem::rate_limited(wait)),
         Some(Ok(())) | None => Ok(()),
     }
+}
+
+fn connection(id: SocketId) -> ConnectionId {
+    ConnectionId::new(&id.to_string()).expect("an id of a socket is plain text")
 }
 
 /// What the client's last connection began with, and the rooms that it was in; none if that was somebody else.

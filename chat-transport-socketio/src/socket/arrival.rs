@@ -56,7 +56,8 @@ impl Arrival {
         let place = token.map(|token| token.place);
         let session = served.session_of(&pid, own);
         let is_sources_only = pid.is_sources_only;
-        let resumption = Some(Arc::new(Resumption { base: pid.base.unwrap_or_default(), place }));
+        let resumption =
+            Some(Arc::new(Resumption { id: pid.sid, base: pid.base.unwrap_or_default(), place }));
         match session {
             Ok(session) => {
                 let number = session.next_arrival();

@@ -25,6 +25,7 @@ pub use self::pid::Lineage;
 use self::pid::Pid;
 use self::token::Token;
 use super::event::Auth;
+use super::id::SocketId;
 
 /// Connection state recovery, switched on by [`SocketIoBuilder::recovery`](crate::SocketIoBuilder::recovery). The crate's page says when it succeeds.
 #[derive(Clone)]
@@ -165,11 +166,17 @@ pub(crate) enum Claim {
 /// What is known of the connection before this one: [`Socket::resumption`](crate::Socket::resumption).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Resumption {
+    pub(crate) id: SocketId,
     pub(crate) base: Vec<u8>,
     pub(crate) place: Option<Vec<u8>>,
 }
 
 impl Resumption {
+    /// The id of the client's socket on the connection before. It is that of this one where the session is recovered.
+    pub fn id(&self) -> SocketId {
+        self.id
+    }
+
     /// What the connect handler said about the beginning of the session: [`Accept::base`](crate::Accept::base).
     pub fn base(&self) -> &[u8] {
         &self.base

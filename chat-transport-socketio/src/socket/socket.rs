@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use super::args::Args;
 use super::asking::{AskError, Asked, IDS};
 use super::broadcast::Broadcast;
-use super::event::Answer;
+use super::event::{Answer, DisconnectReason};
 use super::frame::Frame;
 use super::id::SocketId;
 use super::namespace::Served;
@@ -268,6 +268,16 @@ impl Socket {
     pub fn disconnect(&self) {
         if self.stage() != CONNECTING {
             self.served().throw_out(self.session());
+        }
+    }
+
+    /// Ends like the connection of a session that is back on another one of this process: the client, should it be there after all, is told that it
+    /// has left, and the whole connection is closed. For whoever knows that its client is back on another process. Does nothing where this
+    /// socket does not have its session any more.
+    pub fn taken_over(&self) {
+        if self.served().end_if(self.session(), |state| state.is_of(self)).is_some() {
+            self.thrown_out(DisconnectReason::TakenOver);
+            self.close_connection();
         }
     }
 

@@ -32,6 +32,10 @@ impl Delivery for Ears {
         Ok(Listener { interest, heard })
     }
 
+    async fn ticket(&self) -> StoreResult<Ticket> {
+        self.inner.ticket().await
+    }
+
     async fn advance(
         &self,
         what: Progress,
