@@ -67,6 +67,7 @@ mod connect_error;
 mod delivery;
 mod error;
 mod keys;
+mod line;
 mod link;
 mod log;
 mod options;
@@ -74,6 +75,7 @@ mod packed;
 mod presence;
 mod replicated;
 mod script;
+mod sentinels;
 mod store;
 mod subscription;
 

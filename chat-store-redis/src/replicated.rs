@@ -4,6 +4,7 @@
 //! behind them travel in one piece: were it replaced in between, `WAIT` would answer for nothing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chat_core::{StoreError, StoreResult};
 use futures_util::future::join_all;
@@ -13,7 +14,8 @@ use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisResult, ServerErrorKi
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{STORE, of_write};
-use crate::link::Link;
+use crate::line::Line;
+use crate::link::{Connection, Link};
 use crate::options::RedisOptions;
 use crate::script::APPEND;
 
@@ -34,18 +36,18 @@ struct Job {
 }
 
 struct Writer {
-    link: Link,
+    line: Arc<Line>,
     replicas: u32,
     timeout_ms: u64,
 }
 
 impl Replicated {
-    pub(crate) fn start(link: Link, options: &RedisOptions) -> Self {
+    pub(crate) fn start(line: Arc<Line>, options: &RedisOptions) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
         // An answer must come before it is given up.
         let timeout = options.response_timeout / 2;
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1);
-        let writer = Writer { link, replicas: options.replicas_min, timeout_ms };
+        let writer = Writer { line, replicas: options.replicas_min, timeout_ms };
         tokio::spawn(writer.run(jobs));
         Self { queue }
     }
@@ -67,8 +69,11 @@ impl Writer {
             // In a cluster only what has one key is sure to be on one connection.
             let mut groups: BTreeMap<String, Vec<Job>> = BTreeMap::new();
             for job in batch.drain(..) {
-                let group =
-                    if matches!(self.link, Link::Cluster(_)) { job.key.clone() } else { String::new() };
+                let group = if matches!(self.line.link().connection, Connection::Cluster(_)) {
+                    job.key.clone()
+                } else {
+                    String::new()
+                };
                 groups.entry(group).or_default().push(job);
             }
             join_all(groups.into_values().map(|group| self.write(group))).await;
@@ -76,11 +81,12 @@ impl Writer {
     }
 
     async fn write(&self, jobs: Vec<Job>) {
-        let outcome = match self.send(&jobs).await {
+        let link = self.line.link();
+        let outcome = match self.send(&link, &jobs).await {
             Ok(values) if values.iter().any(is_unknown_script) => {
                 // The server was restarted: nothing of it has happened.
-                match APPEND.load_async(&mut self.link.clone()).await {
-                    Ok(_) => self.send(&jobs).await,
+                match APPEND.load_async(&mut link.clone()).await {
+                    Ok(_) => self.send(&link, &jobs).await,
                     Err(error) => Err(error),
                 }
             }
@@ -96,7 +102,10 @@ impl Writer {
         let replicas = values.pop().and_then(|count| u32::from_redis_value(count).ok()).unwrap_or(0);
         for (job, value) in jobs.into_iter().zip(values) {
             let answer = match value.extract_error() {
-                Err(error) => Err(of_write(error)),
+                Err(error) => {
+                    link.heed(&error);
+                    Err(of_write(error))
+                }
                 Ok(_) if replicas < self.replicas => {
                     let what = format!("{replicas} of {} replicas have it so far", self.replicas);
                     Err(StoreError::indeterminate(STORE, what))
@@ -109,7 +118,7 @@ impl Writer {
     }
 
     /// The answer to each, and last how many replicas have all of it.
-    async fn send(&self, jobs: &[Job]) -> RedisResult<Vec<Value>> {
+    async fn send(&self, link: &Link, jobs: &[Job]) -> RedisResult<Vec<Value>> {
         let mut pipeline = Pipeline::with_capacity(jobs.len() + 1);
         for job in jobs {
             pipeline.add_command(evaluation(job));
@@ -118,9 +127,9 @@ impl Writer {
         wait.arg(self.replicas).arg(self.timeout_ms);
         pipeline.add_command(wait);
         let count = jobs.len() + 1;
-        match self.link.clone() {
-            Link::One(mut connection) => connection.req_packed_commands(&pipeline, 0, count).await,
-            Link::Cluster(mut connection) => {
+        match link.connection.clone() {
+            Connection::One(mut connection) => connection.req_packed_commands(&pipeline, 0, count).await,
+            Connection::Cluster(mut connection) => {
                 let key = jobs.first().map_or("", |job| job.key.as_str());
                 let route = SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
                 connection.route_pipeline(pipeline, 0, count, route).await
