@@ -9,11 +9,10 @@ use futures_util::{FutureExt, TryFutureExt};
 use redis::aio::{AsyncPushSender, ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, IntoConnectionInfo, Pipeline,
-    ProtocolVersion, PushInfo, PushKind, RedisError, RedisFuture, RedisResult, Role, ServerErrorKind, Value,
+    ProtocolVersion, PushInfo, PushKind, RedisFuture, RedisResult, Role, ServerErrorKind, Value,
 };
 use socket2::TcpKeepalive;
 use tokio::sync::Notify;
@@ -237,15 +236,9 @@ impl Link {
         }
     }
 
-    /// Whether every primary answers: of many connections one may be dead.
+    /// Whether every primary answers: the client of a cluster asks each one, over the connection that brings its news.
     async fn ping(&mut self) -> RedisResult<()> {
-        match &mut self.connection {
-            Connection::One(connection) => redis::cmd("PING").query_async(connection).await,
-            Connection::Cluster(connection) => {
-                let everywhere = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-                connection.route_command(redis::cmd("PING"), everywhere).await.map(drop)
-            }
-        }
+        redis::cmd("PING").query_async(self).await
     }
 
     /// Whether the server is a primary.
@@ -255,30 +248,15 @@ impl Link {
             _ => Err((ErrorKind::Client, "the server is no primary, or not yet").into()),
         }
     }
-
-    /// To be told of what is answered within a pipeline.
-    pub(crate) fn heed(&self, error: &RedisError) {
-        // A cluster's client finds out by itself.
-        if matches!(self.connection, Connection::One(_)) {
-            heed(error, &self.broken);
-        }
-    }
-}
-
-/// A server that takes no writes is a primary no more, and another one is.
-fn heed(error: &RedisError, broken: &Notify) {
-    if error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly) {
-        broken.notify_one();
-    }
 }
 
 impl ConnectionLike for Link {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        let broken = self.broken.clone();
         match &mut self.connection {
             Connection::One(connection) => {
-                let broken = self.broken.clone();
                 let answer = connection.req_packed_command(command);
-                answer.inspect_err(move |error| heed(error, &broken)).boxed()
+                answer.inspect_ok(move |value| heed(value, &broken)).boxed()
             }
             Connection::Cluster(connection) => connection.req_packed_command(command),
         }
@@ -290,8 +268,12 @@ impl ConnectionLike for Link {
         offset: usize,
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
+        let broken = self.broken.clone();
         match &mut self.connection {
-            Connection::One(connection) => connection.req_packed_commands(commands, offset, count),
+            Connection::One(connection) => {
+                let answers = connection.req_packed_commands(commands, offset, count);
+                answers.inspect_ok(move |values| values.iter().for_each(|value| heed(value, &broken))).boxed()
+            }
             Connection::Cluster(connection) => connection.req_packed_commands(commands, offset, count),
         }
     }
@@ -310,6 +292,15 @@ impl std::fmt::Debug for Link {
             Connection::One(_) => "Link(one server)",
             Connection::Cluster(_) => "Link(cluster)",
         })
+    }
+}
+
+/// A server that takes no writes is a primary no more, and another one is. A cluster's client finds that out by itself.
+fn heed(answer: &Value, broken: &Notify) {
+    if let Value::ServerError(error) = answer
+        && error.kind() == Some(ServerErrorKind::ReadOnly)
+    {
+        broken.notify_one();
     }
 }
 

@@ -102,10 +102,7 @@ impl Writer {
         let replicas = values.pop().and_then(|count| u32::from_redis_value(count).ok()).unwrap_or(0);
         for (job, value) in jobs.into_iter().zip(values) {
             let answer = match value.extract_error() {
-                Err(error) => {
-                    link.heed(&error);
-                    Err(of_write(error))
-                }
+                Err(error) => Err(of_write(error)),
                 Ok(_) if replicas < self.replicas => {
                     let what = format!("{replicas} of {} replicas have it so far", self.replicas);
                     Err(StoreError::indeterminate(STORE, what))
@@ -127,9 +124,10 @@ impl Writer {
         wait.arg(self.replicas).arg(self.timeout_ms);
         pipeline.add_command(wait);
         let count = jobs.len() + 1;
-        match link.connection.clone() {
-            Connection::One(mut connection) => connection.req_packed_commands(&pipeline, 0, count).await,
-            Connection::Cluster(mut connection) => {
+        let mut link = link.clone();
+        match &mut link.connection {
+            Connection::One(_) => link.req_packed_commands(&pipeline, 0, count).await,
+            Connection::Cluster(connection) => {
                 let key = jobs.first().map_or("", |job| job.key.as_str());
                 let route = SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
                 connection.route_pipeline(pipeline, 0, count, route).await

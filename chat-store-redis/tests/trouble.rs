@@ -14,7 +14,9 @@ use chat_core::{
 use chat_store_redis::{Caution, RedisOptions, RedisStore};
 use futures_util::StreamExt;
 use support::proxy::Proxy;
-use support::{Cluster, Server, eventually};
+use support::{Cluster, Server, Watched, eventually};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -374,6 +376,233 @@ async fn a_replica_that_was_behind_and_takes_over_is_told_to_those_who_had_seen_
     let seen = read(&ahead, 2).await;
     assert_eq!(seen, [(1, "1".to_owned()), (2, "another".to_owned())]);
     assert_eq!(read(&behind, 1).await, numbered(2..=2));
+}
+
+#[tokio::test]
+async fn a_server_that_is_no_primary_any_more_is_left_even_if_it_keeps_its_connections() {
+    let primary = Server::start().await;
+    let replica = support::replica_of(&primary).await;
+    let endpoint = Proxy::start(primary.port).await;
+    let mut options = quick(endpoint.url());
+    // Nothing but the refusal tells.
+    options.heartbeat_interval = Duration::from_secs(3_600);
+    let (one, other) = (node(options.clone()).await, node(options).await);
+    let a = room("a");
+    let reader = other.reader(user("bob"));
+    reader.join(&a, Since::Start).await.unwrap();
+    assert_eq!(post(&one, &a, "1").await, 1);
+    eventually("the replica has it", async || {
+        let head: Option<u64> = redis::cmd("HGET")
+            .arg("chat:{a}")
+            .arg("head")
+            .query_async(&mut replica.connection().await)
+            .await
+            .unwrap();
+        head == Some(1)
+    })
+    .await;
+    endpoint.lead_new_ones_to(replica.port);
+    follow(&replica, None).await;
+    follow(&primary, Some(&replica)).await;
+    support::until_in_step(&primary).await;
+    assert_eq!(post(&one, &a, "2").await, 2);
+    assert_eq!(read(&reader, 2).await, numbered(1..=2));
+}
+
+async fn follow(server: &Server, primary: Option<&Server>) {
+    let mut command = redis::cmd("REPLICAOF");
+    match primary {
+        Some(primary) => command.arg("127.0.0.1").arg(primary.port),
+        None => command.arg("NO").arg("ONE"),
+    };
+    command.query_async::<()>(&mut server.connection().await).await.unwrap();
+}
+
+/// Of the primary that these sentinels watch.
+fn watched(sentinels: &[Server]) -> RedisOptions {
+    let mut options = quick(format!("redis://{}", Watched::NAME));
+    options.sentinels = sentinels.iter().map(Server::url).collect();
+    options
+}
+
+/// What somebody comes to see who reads all the while: how often it was told that something is lost, and all that it has seen since then.
+async fn read_to_the_end(reader: Reader, last: &'static str) -> (u32, Vec<(u64, String)>) {
+    let (mut losses, mut seen) = (0, Vec::<(u64, String)>::new());
+    while seen.last().is_none_or(|(_, key)| key != last) {
+        match timeout(SOON * 2, reader.next(Budget::default())).await.expect("everything comes") {
+            Step::Run(run) => seen.extend(
+                run.entries.iter().map(|entry| (entry.position.offset.get(), entry.key.as_str().to_owned())),
+            ),
+            Step::Lost { .. } => {
+                losses += 1;
+                seen.clear();
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    (losses, seen)
+}
+
+/// Posts one after another, and a reader on another node.
+struct Course {
+    chat: Chat,
+    room: RoomId,
+    acknowledged: Vec<(u64, String)>,
+    reading: JoinHandle<(u32, Vec<(u64, String)>)>,
+}
+
+/// What was acknowledged; how often the reader was told that something is lost, and what it has seen since.
+struct Outcome {
+    acknowledged: Vec<(u64, String)>,
+    losses: u32,
+    seen: Vec<(u64, String)>,
+}
+
+impl Course {
+    async fn begin(options: &RedisOptions, room: RoomId) -> Self {
+        let (chat, other) = (node(options.clone()).await, node(options.clone()).await);
+        let reader = other.reader(user("bob"));
+        reader.join(&room, Since::Start).await.unwrap();
+        let reading = tokio::spawn(async move {
+            let _other = other;
+            read_to_the_end(reader, "last").await
+        });
+        let mut course = Self { chat, room, acknowledged: Vec::new(), reading };
+        for number in 1..=20 {
+            course.post(number.to_string()).await;
+        }
+        course
+    }
+
+    async fn post(&mut self, key: String) {
+        self.acknowledged.push((post(&self.chat, &self.room, &key).await, key));
+    }
+
+    async fn go_on(mut self, trouble: watch::Receiver<bool>) -> Outcome {
+        while *trouble.borrow() {
+            self.post((self.acknowledged.len() + 1).to_string()).await;
+        }
+        self.post("last".to_owned()).await;
+        let (losses, seen) = self.reading.await.unwrap();
+        Outcome { acknowledged: self.acknowledged, losses, seen }
+    }
+}
+
+impl Outcome {
+    fn has_lost_nothing(&self) {
+        let wrong = self.acknowledged.iter().zip(&self.seen).find(|(posted, seen)| posted != seen);
+        assert_eq!((wrong, self.seen.len()), (None, self.acknowledged.len()), "{} losses", self.losses);
+    }
+
+    fn is_right_or_told(&self) {
+        if self.losses == 0 {
+            self.has_lost_nothing();
+        }
+        let mut offsets = self.seen.iter().map(|(offset, _)| *offset);
+        assert!((1..=self.seen.len() as u64).eq(offsets.by_ref()), "{:?}", self.seen);
+        let keys: BTreeSet<_> = self.seen.iter().map(|(_, key)| key).collect();
+        assert_eq!(keys.len(), self.seen.len(), "none is repeated");
+    }
+}
+
+#[tokio::test]
+async fn a_primary_that_is_killed_is_followed_by_the_one_that_sentinel_chooses() {
+    let Watched { mut servers, sentinels } = Watched::start().await;
+    let mut options = watched(&sentinels);
+    options.replicas_min = 1;
+    let (trouble, is_on) = watch::channel(true);
+    let course = tokio::spawn(Course::begin(&options, room("a")).await.go_on(is_on));
+    servers[0].kill().await;
+    until_promoted(&servers[1..]).await;
+    trouble.send_replace(false);
+    // It is a replica that was waited for, and has more than the other one.
+    course.await.unwrap().has_lost_nothing();
+}
+
+#[tokio::test]
+async fn a_primary_that_stands_still_and_goes_on_is_left_and_what_all_replicas_have_confirmed_is_not_lost() {
+    let Watched { servers, sentinels } = Watched::start().await;
+    let careless = watched(&sentinels);
+    let mut careful = careless.clone();
+    careful.replicas_min = 2;
+    let (trouble, is_on) = watch::channel(true);
+    let careless = tokio::spawn(Course::begin(&careless, room("a")).await.go_on(is_on.clone()));
+    let careful = tokio::spawn(Course::begin(&careful, room("b")).await.go_on(is_on));
+    servers[0].signal("STOP");
+    until_promoted(&servers[1..]).await;
+    // For a while it takes itself for the primary, and one of the replicas believes it.
+    servers[0].signal("CONT");
+    eventually("it follows the new one", async || is_primary(&servers[0]).await == Some(false)).await;
+    trouble.send_replace(false);
+    careless.await.unwrap().is_right_or_told();
+    careful.await.unwrap().has_lost_nothing();
+}
+
+async fn until_promoted(replicas: &[Server]) {
+    let is_promoted = async |server| is_primary(server).await == Some(true);
+    eventually("a replica is promoted", async || {
+        is_promoted(&replicas[0]).await || is_promoted(&replicas[1]).await
+    })
+    .await;
+}
+
+/// Nothing while Sentinel closes its connections.
+async fn is_primary(server: &Server) -> Option<bool> {
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+    let role: redis::Role = redis::cmd("ROLE").query_async(&mut connection).await.ok()?;
+    Some(matches!(role, redis::Role::Primary { .. }))
+}
+
+#[tokio::test]
+async fn a_primary_is_left_when_sentinel_names_another_one_even_if_it_goes_on() {
+    let (old, new) = (Server::start().await, Server::start().await);
+    let sentinels = [support::sentinel_of(&old, 1, "").await];
+    let (one, other) = (node(watched(&sentinels)).await, node(watched(&sentinels)).await);
+    let a = room("a");
+    let reader = other.reader(user("bob"));
+    reader.join(&a, Since::Start).await.unwrap();
+    assert_eq!(post(&one, &a, "1").await, 1);
+    assert_eq!(read(&reader, 1).await, numbered(1..=1));
+    let mut connection = sentinels[0].connection().await;
+    let mut run = async |arguments: &[&str]| {
+        redis::cmd("SENTINEL").arg(arguments).query_async::<()>(&mut connection).await.unwrap();
+    };
+    run(&["REMOVE", Watched::NAME]).await;
+    run(&["MONITOR", Watched::NAME, "127.0.0.1", &new.port.to_string(), "1"]).await;
+    eventually("posts go there", async || {
+        post(&one, &a, "2").await;
+        let key = redis::cmd("EXISTS").arg("chat:{a}").query_async::<u64>(&mut new.connection().await).await;
+        key.unwrap() == 1
+    })
+    .await;
+    match timeout(SOON, reader.next(Budget::default())).await.expect("news comes from there, too") {
+        Step::Run(run) => assert_eq!(run.entries[0].position.offset.get(), 2, "the last of the old one's"),
+        Step::Lost { .. } => return,
+        other => panic!("{other:?}"),
+    }
+    let told = timeout(SOON, reader.next(Budget::default())).await.expect("news comes from there, too");
+    assert!(matches!(told, Step::Lost { .. }), "{told:?}");
+}
+
+#[tokio::test]
+async fn the_primary_and_its_sentinels_have_passwords_of_their_own() {
+    let primary = Server::start_with(&["--save", "", "--requirepass", "right-one"]).await;
+    let more = format!("requirepass another\nsentinel auth-pass {} right-one", Watched::NAME);
+    let sentinel = support::sentinel_of(&primary, 1, &more).await;
+    let at = |login: &str| format!("redis://{login}127.0.0.1:{}", sentinel.port);
+    let primary = |login: &str| format!("redis://{login}{}", Watched::NAME);
+    let store = RedisOptions::sentinel(primary(":right-one@"), [at(":another@")]).connect().await.unwrap();
+    append(&store, &room("a"), "k").await;
+    for (primary, sentinel, said) in [
+        (primary(""), at(":another@"), "user or the password"),
+        (primary(":right-one@"), at(""), "user or the password"),
+        ("redis://:right-one@other".to_owned(), at(":another@"), "No such master with that name"),
+    ] {
+        let error = RedisOptions::sentinel(primary, [sentinel]).connect().await.expect_err(said);
+        let text = format!("{error} {error:?}");
+        assert!(text.contains(said) && !text.contains("right-one"), "{text}");
+    }
 }
 
 #[tokio::test]

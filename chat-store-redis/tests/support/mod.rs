@@ -3,6 +3,7 @@
 
 pub(crate) mod proxy;
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -33,7 +34,10 @@ impl Server {
     }
 
     pub(crate) async fn start_with(options: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), options).await
+    }
+
+    async fn start_in(folder: TempDir, options: &[&str]) -> Self {
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         loop {
             let port = free_port();
@@ -76,6 +80,50 @@ impl Server {
     }
 }
 
+/// A primary with two replicas, and three sentinels that know all of them, and by which name they know it.
+pub(crate) struct Watched {
+    pub(crate) servers: Vec<Server>,
+    pub(crate) sentinels: Vec<Server>,
+}
+
+impl Watched {
+    pub(crate) const NAME: &str = "chat-primary";
+
+    pub(crate) async fn start() -> Self {
+        let primary = Server::start().await;
+        let replicas = [replica_of(&primary).await, replica_of(&primary).await];
+        let mut sentinels = Vec::new();
+        for _ in 0..3 {
+            sentinels.push(sentinel_of(&primary, 2, "").await);
+        }
+        for sentinel in &sentinels {
+            let connection = sentinel.connection().await;
+            eventually("the sentinels know everybody", async || {
+                let mut ask = redis::cmd("SENTINEL");
+                ask.arg("MASTER").arg(Self::NAME);
+                let about: BTreeMap<String, String> = ask.query_async(&mut connection.clone()).await.unwrap();
+                about["num-slaves"] == "2" && about["num-other-sentinels"] == "2"
+            })
+            .await;
+        }
+        Self { servers: [primary].into_iter().chain(replicas).collect(), sentinels }
+    }
+}
+
+/// So many of them must agree that the primary is gone.
+pub(crate) async fn sentinel_of(primary: &Server, quorum: u32, more: &str) -> Server {
+    let (name, port) = (Watched::NAME, primary.port);
+    let config = format!(
+        "sentinel monitor {name} 127.0.0.1 {port} {quorum}\nsentinel down-after-milliseconds {name} 1000\n\
+         sentinel failover-timeout {name} 5000\n{more}\n"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sentinel.conf");
+    // It writes down there what it finds out.
+    std::fs::write(&path, config).unwrap();
+    Server::start_in(folder, &[path.to_str().unwrap(), "--sentinel"]).await
+}
+
 /// In step with `primary` when this returns.
 pub(crate) async fn replica_of(primary: &Server) -> Server {
     let port = primary.port.to_string();
@@ -114,6 +162,8 @@ fn free_port() -> u16 {
 
 fn spawn(port: u16, folder: &TempDir, options: &[String]) -> Child {
     Command::new("redis-server")
+        // Where there is a file, it comes first.
+        .args(options)
         // A replica need not wait for others to come.
         .args([
             "--repl-diskless-sync-delay",
@@ -127,7 +177,6 @@ fn spawn(port: u16, folder: &TempDir, options: &[String]) -> Child {
             "--dir",
         ])
         .arg(folder.path())
-        .args(options)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .kill_on_drop(true)

@@ -66,9 +66,14 @@ impl Proxy {
         self.mode.send_replace(Mode::Swallow);
     }
 
+    /// New connections lead to another server. Those that are open stay.
+    pub(crate) fn lead_new_ones_to(&self, port: u16) {
+        self.port.store(port, Ordering::SeqCst);
+    }
+
     /// As a managed endpoint does when it fails over: the same address is another server from now on.
     pub(crate) fn lead_to(&self, port: u16) {
-        self.port.store(port, Ordering::SeqCst);
+        self.lead_new_ones_to(port);
         self.cut();
         self.pass();
     }
