@@ -1,4 +1,5 @@
 //! Redis backend of chat-core: rooms shared by many nodes, on one Redis server or a Redis Cluster (7.0 or newer; one server may be 6).
+//! Valkey is as good: all tests of this crate were run against Valkey 9.1.2 and 8.1.8, too, by `CHAT_REDIS_SERVER=valkey-server cargo test -p chat-store-redis`.
 //!
 //! ```no_run
 //! # #[tokio::main(flavor = "current_thread")]

@@ -209,6 +209,30 @@ async fn a_connection_that_is_dead_without_a_word_is_found_out() {
 }
 
 #[tokio::test]
+async fn a_connection_to_one_shard_that_is_dead_without_a_word_is_found_out() {
+    let (cluster, way) = Cluster::start_with_proxy(3).await;
+    let mut options = RedisOptions::cluster(cluster.urls().split_off(1));
+    options.response_timeout = Duration::from_secs(2);
+    options.heartbeat_interval = Duration::from_millis(200);
+    let (near, far) = (node(options.clone()).await, node(options.clone()).await);
+    // Rooms in every shard.
+    let rooms: Vec<RoomId> = (0..12).map(|number| room(&format!("room {number}"))).collect();
+    let reader = far.reader(user("bob"));
+    for room in &rooms {
+        reader.join(room, Since::Start).await.unwrap();
+        post(&near, room, "1").await;
+    }
+    read(&reader, rooms.len()).await;
+    way.swallow();
+    way.pass();
+    let near = node(options).await;
+    for room in &rooms {
+        assert_eq!(post(&near, room, "2").await, 2);
+    }
+    read(&reader, rooms.len()).await;
+}
+
+#[tokio::test]
 async fn what_the_servers_settings_mean_is_told() {
     let sound = [&support::DURABLE[..], &["--maxmemory", "1gb", "--maxmemory-policy", "noeviction"]].concat();
     let (sound, forgetful) = (Server::start_with(&sound).await, Server::start().await);

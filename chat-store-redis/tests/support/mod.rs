@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use proxy::Proxy;
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -161,7 +162,9 @@ fn free_port() -> u16 {
 }
 
 fn spawn(port: u16, folder: &TempDir, options: &[String]) -> Child {
-    Command::new("redis-server")
+    // Another server that speaks the same, such as Valkey's.
+    let program = std::env::var_os("CHAT_REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
+    Command::new(program)
         // Where there is a file, it comes first.
         .args(options)
         // A replica need not wait for others to come.
@@ -181,7 +184,7 @@ fn spawn(port: u16, folder: &TempDir, options: &[String]) -> Child {
         .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()
-        .expect("redis-server is installed")
+        .expect("redis-server is installed, or CHAT_REDIS_SERVER names another one")
 }
 
 /// False: it has ended, since somebody else has the port.
@@ -215,10 +218,31 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) async fn start(shards: usize) -> Self {
+        Self::of(Self::servers(shards).await).await
+    }
+
+    /// What clients send to the first shard goes through a proxy.
+    pub(crate) async fn start_with_proxy(shards: usize) -> (Self, Proxy) {
+        let primaries = Self::servers(shards).await;
+        let first = &primaries[0];
+        let proxy = Proxy::start(first.port).await;
+        let mut announce = redis::cmd("CONFIG");
+        announce.arg("SET").arg("cluster-announce-port").arg(proxy.address.port());
+        announce.arg("cluster-announce-bus-port").arg(first.port + 10_000);
+        announce.query_async::<()>(&mut first.connection().await).await.unwrap();
+        (Self::of(primaries).await, proxy)
+    }
+
+    async fn servers(shards: usize) -> Vec<Server> {
         let mut primaries = Vec::new();
         for _ in 0..shards {
             primaries.push(Server::start_with(&CLUSTERED).await);
         }
+        primaries
+    }
+
+    async fn of(primaries: Vec<Server>) -> Self {
+        let shards = primaries.len();
         let slots = 16_384 / shards + 1;
         for (index, primary) in primaries.iter().enumerate() {
             let mut connection = primary.connection().await;

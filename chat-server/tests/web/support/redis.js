@@ -23,7 +23,7 @@ export async function startRedis(t, options = DURABLE) {
     port,
     url: `redis://127.0.0.1:${port}`,
     async start() {
-      child = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, ...options], { stdio: 'ignore' });
+      child = spawn(process.env.CHAT_REDIS_SERVER ?? 'redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, ...options], { stdio: 'ignore' });
       await until(() => answers(port), 'redis-server answers', 20_000);
     },
     async kill() {
