@@ -773,12 +773,58 @@ async fn what_presence_costs_redis_is_counted() {
     let coming = coming.await;
     assert!(sent(&coming) <= 4, "{coming:?}");
     assert_eq!(coming.get("evalsha"), Some(&1), "{coming:?}");
+    // Who comes to others of its node sends nothing else: the one `sadd` is the script's.
+    let joining = commands(&server, async {
+        store.enter(&seat("b", "laptop"), &ada).await.unwrap();
+        store.leave(&seat("b", "laptop")).await.unwrap();
+    });
+    let joining = joining.await;
+    assert_eq!((joining.get("evalsha"), joining.get("sadd")), (Some(&2), Some(&1)), "{joining:?}");
+    assert_eq!(sent(&joining), 2 + 1 + 1, "{joining:?}");
     let going = commands(&server, async {
         store.leave(&seat("b", "phone")).await.unwrap();
     });
     let going = going.await;
     assert!(sent(&going) <= 3, "{going:?}");
     assert_eq!(going.get("evalsha"), Some(&1), "{going:?}");
+}
+
+#[tokio::test]
+async fn a_nodes_index_names_the_rooms_in_which_it_has_seats_however_many_come_and_go_at_once() {
+    let server = Server::start().await;
+    let store = quick(server.url()).connect().await.unwrap();
+    let mut connection = server.connection().await;
+    let name = DisplayName::new("Ada").unwrap();
+    let seats: Vec<Seat> = (0..60)
+        .map(|number| Seat {
+            room: room(&format!("room {}", number % 20)),
+            user: user("ada"),
+            connection: ConnectionId::new(&format!("c{number}")).unwrap(),
+            node: NodeId(1),
+        })
+        .collect();
+    for round in 0..30_usize {
+        // Of each room's three seats some are taken and some given up, so that now and then a room empties while somebody comes.
+        let changes = seats.iter().enumerate().map(async |(number, seat)| {
+            match (number * 7 + number / 20 + round * (1 + number % 3)) % 3 {
+                0 => store.enter(seat, &name).await.map(drop),
+                _ => store.leave(seat).await.map(drop),
+            }
+        });
+        for change in futures_util::future::join_all(changes).await {
+            change.unwrap();
+        }
+        let mut indexed: Vec<String> =
+            redis::cmd("SMEMBERS").arg("chat:node:1").query_async(&mut connection).await.unwrap();
+        let mut seated: Vec<String> =
+            redis::cmd("KEYS").arg("chat:*:seats:1").query_async(&mut connection).await.unwrap();
+        for key in &mut seated {
+            *key = key["chat:{".len()..key.len() - "}:seats:1".len()].replace("%20", " ");
+        }
+        indexed.sort();
+        seated.sort();
+        assert_eq!(indexed, seated, "round {round}");
+    }
 }
 
 #[tokio::test]
