@@ -43,10 +43,7 @@ impl RedisStore {
         let line = Line::open(&connector).await.map_err(ConnectError::from_redis)?;
         let replicated = match options.replicas_min {
             0 => None,
-            _ => {
-                let own = Line::open(&connector).await.map_err(ConnectError::from_redis)?;
-                Some(Replicated::start(own, &options))
-            }
+            _ => Some(Replicated::start(&connector, &options).await.map_err(ConnectError::from_redis)?),
         };
         let keys = Keys::new(&options.prefix);
         let shared = Shared { options, keys, connector, line, turns: Turns::default(), replicated };
