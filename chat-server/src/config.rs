@@ -283,9 +283,9 @@ fn redis_cluster(scheme: &str, rest: &str) -> Result<RedisUrl, String> {
 fn redis_sentinel(scheme: &str, rest: &str) -> Result<RedisUrl, String> {
     let wanted =
         || format!("name the sentinels and the primary as they know it: {scheme}://HOST:PORT,HOST:PORT/NAME");
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (login, rest) = login(rest);
-    let (sentinels, rest) = rest.split_once('/').ok_or_else(wanted)?;
-    let (name, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (sentinels, name) = rest.split_once('/').ok_or_else(wanted)?;
     let (mut user, mut password) = ("", "");
     for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
         match key {
@@ -583,10 +583,10 @@ mod tests {
             }
         );
         assert_eq!(
-            redis("rediss+sentinel://u:p@a:1,b:2/chat/3?sentinel_password=s"),
+            redis("rediss+sentinel://u:p@a:1,b:2/chat/3?sentinel_password=s@t"),
             RedisUrl::Sentinel {
                 primary: "rediss://u:p@chat/3".to_owned(),
-                sentinels: strings(&["rediss://:s@a:1", "rediss://:s@b:2"]),
+                sentinels: strings(&["rediss://:s@t@a:1", "rediss://:s@t@b:2"]),
             }
         );
         for (url, part) in [

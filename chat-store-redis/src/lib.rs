@@ -1,5 +1,5 @@
 //! Redis backend of chat-core: rooms shared by many nodes, on one Redis server or a Redis Cluster (7.0 or newer; one server may be 6).
-//! Valkey is as good: all tests of this crate were run against Valkey 9.1.2 and 8.1.8, too, by `CHAT_REDIS_SERVER=valkey-server cargo test -p chat-store-redis`.
+//! Or Valkey: `CHAT_REDIS_SERVER=valkey-server cargo test -p chat-store-redis` was run with its versions 8.1.8 and 9.1.2.
 //!
 //! ```no_run
 //! # #[tokio::main(flavor = "current_thread")]
@@ -15,8 +15,8 @@
 //! # Ok(())
 //! # }
 //! ```
-//! A cluster: [`RedisOptions::cluster`]. A primary that Redis Sentinel watches: [`RedisOptions::sentinel`]. Every node that uses the same Redis with the same [`prefix`](RedisOptions::prefix) serves the same rooms;
-//! nothing else need be told to them.
+//! A cluster: [`RedisOptions::cluster`]. A primary that Redis Sentinel watches: [`RedisOptions::sentinel`]. Every node that uses the same Redis with
+//! the same [`prefix`](RedisOptions::prefix) serves the same rooms; nothing else need be told to them.
 //!
 //! # What is durable when
 //! An append is answered when Redis has answered, so what holds is decided by Redis' settings. [`RedisStore::cautions`] looks at them.

@@ -34,9 +34,8 @@ pub(crate) struct Connector {
 
 #[derive(Clone, Debug)]
 enum Way {
-    One(Box<ConnectionInfo>),
-    /// Whatever the address says: Sentinel is asked for it.
-    Sentinel(Box<ConnectionInfo>, Sentinels),
+    /// Where there are sentinels they are asked for the address.
+    One(Box<ConnectionInfo>, Option<Sentinels>),
     Cluster,
 }
 
@@ -70,7 +69,9 @@ impl Connector {
                 let connection = cluster(&self.options).build()?.get_async_connection().await?;
                 Ok(Link { connection: Connection::Cluster(connection), address: None, broken })
             }
-            _ => self.connect_to_one(|_, _| {}, broken).await,
+            Way::One(info, sentinels) => {
+                self.connect_to_one(info, sentinels.as_ref(), |_, _| {}, broken).await
+            }
         }
     }
 
@@ -86,27 +87,27 @@ impl Connector {
                 let connection = Connection::Cluster(client.get_async_connection().await?);
                 Ok(Link { connection, address: None, broken })
             }
-            _ => self.connect_to_one(hear, broken).await,
+            Way::One(info, sentinels) => self.connect_to_one(info, sentinels.as_ref(), hear, broken).await,
         }
     }
 
     async fn connect_to_one(
         &self,
+        info: &ConnectionInfo,
+        sentinels: Option<&Sentinels>,
         hear: impl Fn(PushInfo, &Notify) + Send + Sync + 'static,
         broken: Arc<Notify>,
     ) -> RedisResult<Link> {
-        let (info, address) = match &self.way {
-            Way::One(info) => ((**info).clone(), None),
-            Way::Sentinel(info, sentinels) => {
-                let address = sentinels.primary(&self.config()).await?;
-                ((**info).clone().set_addr(address.within(info.addr())), Some(address))
-            }
-            Way::Cluster => return Err((ErrorKind::Client, "a cluster is not one server").into()),
-        };
+        let (mut info, mut address) = (info.clone(), None);
+        if let Some(sentinels) = sentinels {
+            let told = sentinels.primary(&self.config()).await?;
+            let within = told.within(info.addr());
+            (info, address) = (info.set_addr(within), Some(told));
+        }
         let config = self.config().set_push_sender(pushes(hear, broken.clone()));
         let connection = Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await?;
         let mut link = Link { connection: Connection::One(connection), address, broken };
-        if link.address.is_some() {
+        if sentinels.is_some() {
             link.verify().await?;
         }
         Ok(link)
@@ -124,7 +125,7 @@ impl Connector {
     }
 
     async fn check(&self, link: &mut Link) -> RedisResult<()> {
-        let Way::Sentinel(_, sentinels) = &self.way else { return link.ping().await };
+        let Way::One(_, Some(sentinels)) = &self.way else { return link.ping().await };
         // One that was cut off from the others goes on as if it were the primary still. Who cannot be asked says nothing against it.
         let told = sentinels.primary(&self.config()).await.ok();
         if told.is_some() && told != link.address {
@@ -136,7 +137,7 @@ impl Connector {
     /// The command that publishes. In a cluster only the nodes of the room's shard hear it.
     pub(crate) fn publish(&self) -> &'static str {
         match &self.way {
-            Way::One(_) | Way::Sentinel(..) => "PUBLISH",
+            Way::One(..) => "PUBLISH",
             Way::Cluster => "SPUBLISH",
         }
     }
@@ -166,12 +167,12 @@ impl Way {
         let info = url.as_str().into_connection_info().map_err(ConnectError::Address)?;
         let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let info = Box::new(info.set_redis_settings(redis).set_tcp_settings(tcp_settings(options)));
-        if options.sentinels.is_empty() {
-            drop(Client::open((*info).clone()).map_err(ConnectError::Address)?);
-            return Ok(Self::One(info));
-        }
-        let sentinels = Sentinels::new(info.addr(), &options.sentinels)?;
-        Ok(Self::Sentinel(info, sentinels))
+        drop(Client::open((*info).clone()).map_err(ConnectError::Address)?);
+        let sentinels = match &options.sentinels[..] {
+            [] => None,
+            urls => Some(Sentinels::new(info.addr(), urls)?),
+        };
+        Ok(Self::One(info, sentinels))
     }
 }
 

@@ -618,6 +618,8 @@ async fn the_primary_and_its_sentinels_have_passwords_of_their_own() {
     let primary = |login: &str| format!("redis://{login}{}", Watched::NAME);
     let store = RedisOptions::sentinel(primary(":right-one@"), [at(":another@")]).connect().await.unwrap();
     append(&store, &room("a"), "k").await;
+    let shown = format!("{store:?}");
+    assert!(!shown.contains("right-one") && !shown.contains("another"), "{shown}");
     for (primary, sentinel, said) in [
         (primary(""), at(":another@"), "user or the password"),
         (primary(":right-one@"), at(""), "user or the password"),
