@@ -61,6 +61,16 @@ impl Connector {
         Ok(Self { options: options.clone(), way })
     }
 
+    /// Finds out, before anything else is tried, whether sentinels answer as they should.
+    pub(crate) async fn ask_sentinels(&self) -> Result<(), ConnectError> {
+        match &self.way {
+            Way::One(_, Some(sentinels)) => {
+                sentinels.primary(&self.config()).await.map(drop).map_err(ConnectError::Sentinel)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// For commands.
     pub(crate) async fn connect(&self) -> RedisResult<Link> {
         let broken = Arc::new(Notify::new());

@@ -40,6 +40,7 @@ impl RedisStore {
 
     pub(crate) async fn open(options: RedisOptions) -> Result<Self, ConnectError> {
         let connector = Connector::new(&options)?;
+        connector.ask_sentinels().await?;
         let line = Line::open(&connector).await.map_err(ConnectError::from_redis)?;
         let replicated = match options.replicas_min {
             0 => None,

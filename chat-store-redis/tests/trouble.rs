@@ -622,7 +622,7 @@ async fn the_primary_and_its_sentinels_have_passwords_of_their_own() {
     assert!(!shown.contains("right-one") && !shown.contains("another"), "{shown}");
     for (primary, sentinel, said) in [
         (primary(""), at(":another@"), "user or the password"),
-        (primary(":right-one@"), at(""), "user or the password"),
+        (primary(":right-one@"), at(""), "their own password"),
         ("redis://:right-one@other".to_owned(), at(":another@"), "No such master with that name"),
     ] {
         let error = RedisOptions::sentinel(primary, [sentinel]).connect().await.expect_err(said);
