@@ -126,11 +126,17 @@ impl Connector {
     /// Waits until `link` is of no use any more.
     pub(crate) async fn until_broken(&self, link: &mut Link) {
         let broken = link.broken.clone();
-        loop {
-            tokio::select! {
-                () = broken.notified() => return,
-                () = sleep(self.options.heartbeat_interval) => if self.check(link).await.is_err() { return }
+        let no_heartbeat = async {
+            loop {
+                sleep(self.options.heartbeat_interval).await;
+                if self.check(link).await.is_err() {
+                    return;
+                }
             }
+        };
+        tokio::select! {
+            () = broken.notified() => {}
+            () = no_heartbeat => {}
         }
     }
 
