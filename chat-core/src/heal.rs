@@ -119,13 +119,14 @@ impl Rooms {
 
     /// Begins the tail anew near the head.
     async fn reload(self: &Arc<Self>, room: &Arc<Room>) -> StoreResult<()> {
+        let doubts = room.lock().doubts();
         let (tail, bounds) = self.load(&room.id).await?;
         // The tail takes over the count, so no comparison would find this out any more.
         if room.lock().redactions() != bounds.redactions {
             self.drop_copies(&room.id);
         }
         self.change(room, |state, spare| match state.tail {
-            Some(_) => state.restart(tail, &bounds, &self.limits, spare),
+            Some(_) => state.restart(tail, &bounds, doubts, &self.limits, spare),
             // Closed meanwhile.
             None => Effect::default(),
         });

@@ -139,11 +139,13 @@ impl Room {
 }
 
 impl State {
-    /// Puts a tail of the room's `bounds` in place, for the first time or anew, and wakes every reader. `spare` are the bytes that it may have.
+    /// Puts a tail of the room's `bounds` in place, for the first time or anew, and wakes every reader. The log was asked for it after so many
+    /// [doubts](State::doubts): those that came since may be about what it did not have yet. `spare` are the bytes that it may have.
     pub(crate) fn restart(
         &mut self,
         mut tail: Tail,
         bounds: &Bounds,
+        doubts: u64,
         limits: &Limits,
         spare: usize,
     ) -> Effect {
@@ -163,7 +165,7 @@ impl State {
         self.trimmed = bounds.trimmed;
         self.redactions = bounds.redactions;
         self.redactions_found = bounds.redactions;
-        self.doubts_settled = self.doubts;
+        self.is_confirmed(doubts);
         Effect { wave: self.begin_wave(), heal: self.begin_heal() }
     }
 
@@ -355,5 +357,33 @@ impl State {
         self.wave.next = 0;
         self.wave.under_way = again && !self.waiting.is_empty();
         self.wave.under_way
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::position::{Epoch, Fingerprint, Offset};
+
+    #[test]
+    fn what_is_heard_while_the_log_is_read_is_compared_with_it_once_more() {
+        let at = |epoch, offset| Position {
+            epoch: Epoch::from_number(epoch),
+            offset: Offset::new(offset).expect("a small offset"),
+        };
+        let room = Room::new(RoomId::new("room").expect("a name"));
+        let mut state = room.lock();
+        let limits = Limits::default();
+        let head = Bookmark { position: at(7, 3), fingerprint: Fingerprint::from_number(1) };
+        let bounds = Bounds { trimmed: head, head, redactions: 0 };
+        let _ = state.restart(Tail::after(head), &bounds, 0, &limits, usize::MAX);
+        // The log has forgotten the room, and is read.
+        assert!(state.doubt().heal);
+        let doubts = state.doubts();
+        // Somebody posts meanwhile: the first entry of another life.
+        let _ = state.note(at(8, 1));
+        let read = Bounds::UNWRITTEN;
+        let _ = state.restart(Tail::after(read.head), &read, doubts, &limits, usize::MAX);
+        assert!(state.goes_on_healing(), "what was read did not have it yet");
     }
 }

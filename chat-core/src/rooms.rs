@@ -173,8 +173,9 @@ impl Rooms {
         self.suspected.notify_one();
         let interest = self.interest();
         interest.watch(&room.id).await?;
+        let doubts = room.lock().doubts();
         let (tail, bounds) = self.load(&room.id).await?;
-        self.change(room, |state, spare| state.restart(tail, &bounds, &self.limits, spare));
+        self.change(room, |state, spare| state.restart(tail, &bounds, doubts, &self.limits, spare));
         Ok(())
     }
 

@@ -3,7 +3,11 @@
 use std::pin::Pin;
 
 use chat_core::{Backends, MemoryStore};
+#[cfg(feature = "redis")]
+use chat_store_redis::RedisOptions;
 
+#[cfg(feature = "redis")]
+use crate::config::RedisUrl;
 use crate::config::{Keep, KeptMessages, StoreUrl};
 
 /// An open store.
@@ -62,9 +66,10 @@ pub(crate) async fn open(url: &StoreUrl, keep: &Keep) -> Result<Opened, OpenErro
         }
         #[cfg(feature = "redis")]
         StoreUrl::Redis(redis) => {
-            let mut options = match (redis.cluster, &redis.urls[..]) {
-                (false, [url]) => chat_store_redis::RedisOptions::new(url),
-                (_, urls) => chat_store_redis::RedisOptions::cluster(urls),
+            let mut options = match redis {
+                RedisUrl::One(url) => RedisOptions::new(url),
+                RedisUrl::Cluster(urls) => RedisOptions::cluster(urls),
+                RedisUrl::Sentinel { primary, sentinels } => RedisOptions::sentinel(primary, sentinels),
             };
             options.keep_keys_for = keep.keys;
             options.retain_for = keep.age_max;

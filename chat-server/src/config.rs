@@ -64,16 +64,27 @@ pub(crate) enum StoreUrl {
     Redis(RedisUrl),
 }
 
-/// One Redis server, or some nodes of a cluster. May contain a password.
+/// Where Redis is, each address with its scheme, and a user and a password where that is needed.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct RedisUrl {
-    pub(crate) urls: Vec<String>,
-    pub(crate) cluster: bool,
+pub(crate) enum RedisUrl {
+    One(String),
+    /// Some of its nodes.
+    Cluster(Vec<String>),
+    /// The primary's address has its name in place of a host, which its sentinels know.
+    Sentinel {
+        primary: String,
+        sentinels: Vec<String>,
+    },
 }
 
 impl fmt::Debug for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisUrl").field("cluster", &self.cluster).finish_non_exhaustive()
+        // The rest may contain a password.
+        f.write_str(match self {
+            Self::One(_) => "RedisUrl::One",
+            Self::Cluster(_) => "RedisUrl::Cluster",
+            Self::Sentinel { .. } => "RedisUrl::Sentinel",
+        })
     }
 }
 
@@ -221,9 +232,13 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 
 fn store(text: &str) -> Result<StoreUrl, String> {
     const COMPILED_IN: &str = match (cfg!(feature = "sqlite"), cfg!(feature = "redis")) {
-        (true, true) => "sqlite:PATH, redis://HOST:PORT, redis+cluster://HOST:PORT,HOST:PORT or memory:",
+        (true, true) => {
+            "sqlite:PATH, redis://HOST:PORT, redis+cluster://HOST:PORT,HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/NAME or memory:"
+        }
         (true, false) => "sqlite:PATH or memory:",
-        (false, true) => "redis://HOST:PORT, redis+cluster://HOST:PORT,HOST:PORT or memory:",
+        (false, true) => {
+            "redis://HOST:PORT, redis+cluster://HOST:PORT,HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/NAME or memory:"
+        }
         (false, false) => "memory:",
     };
     match text.split_once(':') {
@@ -234,30 +249,68 @@ fn store(text: &str) -> Result<StoreUrl, String> {
             Ok(StoreUrl::Sqlite(PathBuf::from(path.strip_prefix("//").unwrap_or(path))))
         }
         Some(("redis" | "rediss", _)) if cfg!(feature = "redis") => {
-            Ok(StoreUrl::Redis(RedisUrl { urls: vec![text.to_owned()], cluster: false }))
+            Ok(StoreUrl::Redis(RedisUrl::One(text.to_owned())))
         }
         Some((scheme @ ("redis+cluster" | "rediss+cluster"), nodes)) if cfg!(feature = "redis") => {
-            Ok(StoreUrl::Redis(redis_cluster(scheme, nodes)?))
+            redis_cluster(scheme, nodes).map(StoreUrl::Redis)
         }
-        Some((scheme @ ("sqlite" | "redis" | "rediss" | "redis+cluster" | "rediss+cluster"), _)) => {
+        Some((scheme @ ("redis+sentinel" | "rediss+sentinel"), rest)) if cfg!(feature = "redis") => {
+            redis_sentinel(scheme, rest).map(StoreUrl::Redis)
+        }
+        Some((scheme, _)) if ["sqlite", "redis", "rediss"].contains(&plain(scheme)) => {
             Err(format!("{scheme} is not compiled into this server; it has {COMPILED_IN}"))
         }
         _ => Err(format!("write {COMPILED_IN}")),
     }
 }
 
+/// A scheme without what follows the plus sign.
+fn plain(scheme: &str) -> &str {
+    scheme.split_once('+').map_or(scheme, |(plain, _)| plain)
+}
+
 /// The nodes of a cluster, with one user and password for all of them in front.
-fn redis_cluster(scheme: &str, nodes: &str) -> Result<RedisUrl, String> {
-    let (plain, _) = scheme.split_once('+').unwrap_or((scheme, ""));
-    let nodes = nodes.strip_prefix("//").unwrap_or(nodes);
-    let (login, nodes) = nodes.rsplit_once('@').map_or(("", nodes), |(login, nodes)| (login, nodes));
-    let login = if login.is_empty() { String::new() } else { format!("{login}@") };
-    let nodes = nodes.split(',').filter(|node| !node.is_empty());
-    let urls: Vec<String> = nodes.map(|node| format!("{plain}://{login}{node}")).collect();
+fn redis_cluster(scheme: &str, rest: &str) -> Result<RedisUrl, String> {
+    let (login, nodes) = login(rest);
+    let urls = addresses(plain(scheme), login, nodes);
     if urls.is_empty() {
         return Err(format!("name at least one node of the cluster: {scheme}://HOST:PORT"));
     }
-    Ok(RedisUrl { urls, cluster: true })
+    Ok(RedisUrl::Cluster(urls))
+}
+
+/// The sentinels, and the primary's name. A user and password in front are those of Redis; the sentinels' own ones are in a query.
+fn redis_sentinel(scheme: &str, rest: &str) -> Result<RedisUrl, String> {
+    let wanted =
+        || format!("name the sentinels and the primary as they know it: {scheme}://HOST:PORT,HOST:PORT/NAME");
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (login, rest) = login(rest);
+    let (sentinels, name) = rest.split_once('/').ok_or_else(wanted)?;
+    let (mut user, mut password) = ("", "");
+    for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        match key {
+            "sentinel_user" => user = value,
+            "sentinel_password" => password = value,
+            _ => return Err(format!("{key} means nothing here; write sentinel_user or sentinel_password")),
+        }
+    }
+    let own = if query.is_empty() { String::new() } else { format!("{user}:{password}@") };
+    let sentinels = addresses(plain(scheme), &own, sentinels);
+    if sentinels.is_empty() || name.is_empty() {
+        return Err(wanted());
+    }
+    Ok(RedisUrl::Sentinel { primary: format!("{}://{login}{name}", plain(scheme)), sentinels })
+}
+
+/// What is in front of the addresses, with its `@`, and the rest.
+fn login(rest: &str) -> (&str, &str) {
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    rest.split_at(rest.rfind('@').map_or(0, |at| at + 1))
+}
+
+fn addresses(scheme: &str, login: &str, list: &str) -> Vec<String> {
+    let each = list.split(',').filter(|address| !address.is_empty());
+    each.map(|address| format!("{scheme}://{login}{address}")).collect()
 }
 
 /// A number, with 0 for "no limit".
@@ -509,6 +562,43 @@ mod tests {
         ] {
             assert_eq!(read(&["--store", url]).unwrap().store, StoreUrl::Sqlite(path.into()), "{url}");
         }
+    }
+
+    #[test]
+    #[cfg(feature = "redis")]
+    fn redis_is_one_server_or_a_cluster_or_watched_by_sentinels() {
+        let redis = |url: &str| match read(&["--store", url]).unwrap().store {
+            StoreUrl::Redis(redis) => redis,
+            other => panic!("{other:?}"),
+        };
+        let strings = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        assert_eq!(redis("rediss://a:1/2"), RedisUrl::One("rediss://a:1/2".to_owned()));
+        let nodes = strings(&["redis://u:p@w@a:1", "redis://u:p@w@[::1]:2"]);
+        assert_eq!(redis("redis+cluster://u:p@w@a:1,[::1]:2"), RedisUrl::Cluster(nodes));
+        assert_eq!(
+            redis("redis+sentinel://a:1,b:2/chat"),
+            RedisUrl::Sentinel {
+                primary: "redis://chat".to_owned(),
+                sentinels: strings(&["redis://a:1", "redis://b:2"]),
+            }
+        );
+        assert_eq!(
+            redis("rediss+sentinel://u:p@a:1,b:2/chat/3?sentinel_password=s@t"),
+            RedisUrl::Sentinel {
+                primary: "rediss://u:p@chat/3".to_owned(),
+                sentinels: strings(&["rediss://:s@t@a:1", "rediss://:s@t@b:2"]),
+            }
+        );
+        for (url, part) in [
+            ("redis+cluster://", "at least one node"),
+            ("redis+sentinel://a:1", "redis+sentinel://HOST:PORT,HOST:PORT/NAME"),
+            ("redis+sentinel:///chat", "redis+sentinel://HOST:PORT,HOST:PORT/NAME"),
+            ("redis+sentinel://a:1/chat?password=s", "password means nothing here"),
+        ] {
+            let message = refused(&["--store", url]);
+            assert!(message.contains(part), "{url}: {message}");
+        }
+        assert!(!format!("{:?}", redis("redis+sentinel://u:secret@a:1/chat")).contains("secret"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::backend::{self, OpenError, Opened};
-use crate::config::{self, Config, StoreUrl};
+use crate::config::{self, Config, RedisUrl, StoreUrl};
 use crate::rules::InForce;
 use crate::tokens::Tokens;
 use crate::writes::Writes;
@@ -225,7 +225,7 @@ fn announce(address: SocketAddr, config: &Config) {
         StoreUrl::Memory => "in memory only: they are gone when it stops".to_owned(),
         StoreUrl::Sqlite(path) => format!("in {}", path.display()),
         // Its address may contain a password.
-        StoreUrl::Redis(redis) if redis.cluster => "in a Redis Cluster".to_owned(),
+        StoreUrl::Redis(RedisUrl::Cluster(_)) => "in a Redis Cluster".to_owned(),
         StoreUrl::Redis(_) => "in Redis".to_owned(),
     };
     // Nobody may be listening on standard output; that is no reason not to serve.

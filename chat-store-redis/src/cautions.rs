@@ -6,7 +6,7 @@ use std::fmt;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::{Cmd, FromRedisValue, Value, cmd};
 
-use crate::link::Link;
+use crate::link::Connection;
 use crate::store::RedisStore;
 
 /// A setting of Redis under which a promise does not hold, or nobody can tell.
@@ -56,11 +56,11 @@ impl RedisStore {
     pub async fn cautions(&self) -> Vec<Caution> {
         let mut ask = cmd("CONFIG");
         ask.arg("GET").arg(&ASKED);
-        let answers = match self.link() {
-            Link::One(mut connection) => {
+        let answers = match self.link().connection {
+            Connection::One(mut connection) => {
                 ask.query_async::<Value>(&mut connection).await.map(|answer| vec![answer])
             }
-            Link::Cluster(connection) => of_every_primary(connection, ask).await,
+            Connection::Cluster(connection) => of_every_primary(connection, ask).await,
         };
         let Ok(answers) = answers else { return vec![Caution::Unknown] };
         let mut found: Vec<Caution> = answers

@@ -17,6 +17,11 @@ pub enum ConnectError {
     /// The server does not let us in.
     #[error("Redis refuses the user or the password")]
     Refused(#[source] RedisError),
+    /// None of the sentinels says where the primary is.
+    #[error(
+        "Sentinel does not say where the primary is: check the sentinels' addresses, their name for it, and their own password"
+    )]
+    Sentinel(#[source] RedisError),
     /// The server is too old.
     #[error("Redis is too old: version 6.0 or newer is needed, and 7.0 for a cluster")]
     TooOld,

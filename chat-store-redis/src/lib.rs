@@ -1,4 +1,5 @@
 //! Redis backend of chat-core: rooms shared by many nodes, on one Redis server or a Redis Cluster (7.0 or newer; one server may be 6).
+//! Or Valkey: `CHAT_REDIS_SERVER=valkey-server cargo test -p chat-store-redis` was run with its versions 8.1.8 and 9.1.2.
 //!
 //! ```no_run
 //! # #[tokio::main(flavor = "current_thread")]
@@ -14,8 +15,8 @@
 //! # Ok(())
 //! # }
 //! ```
-//! A cluster: [`RedisOptions::cluster`]. Every node that uses the same Redis with the same [`prefix`](RedisOptions::prefix) serves the same rooms;
-//! nothing else need be told to them.
+//! A cluster: [`RedisOptions::cluster`]. A primary that Redis Sentinel watches: [`RedisOptions::sentinel`]. Every node that uses the same Redis with
+//! the same [`prefix`](RedisOptions::prefix) serves the same rooms; nothing else need be told to them.
 //!
 //! # What is durable when
 //! An append is answered when Redis has answered, so what holds is decided by Redis' settings. [`RedisStore::cautions`] looks at them.
@@ -27,7 +28,7 @@
 //! | only `save`, or nothing | A crash takes everything since the last snapshot, or everything. |
 //! | `maxmemory-policy noeviction` | When memory is full posts fail, and clients try again. |
 //! | any other policy | Redis removes rooms when memory is full, each as a whole. |
-//! | a replica that takes over (Cluster, or a managed endpoint) | Replication is behind by some milliseconds, or by as long as the two were apart. What was not replicated yet is lost. |
+//! | a replica that takes over (Cluster, Sentinel, or a managed endpoint) | Replication is behind by some milliseconds, or by as long as the two were apart. What was not replicated yet is lost. |
 //!
 //! *Whatever is lost is told:* the fingerprints in clients' positions show that a room's history is another one, whatever its numbers say, and exactly those who
 //! had seen what is gone get [`Step::Lost`](chat_core::Step::Lost). Who lost nothing notices nothing.
@@ -39,7 +40,15 @@
 //! With [`RedisOptions::replicas_min`] an append is answered, and told to other nodes, only when so many replicas have it (`WAIT`, once for all appends that
 //! come together). If they do not confirm it in time the append fails as [`Indeterminate`](chat_core::StoreError::Indeterminate): it is on the primary,
 //! and a repeat with the same key waits again. Until then a node that compares the room with the log may see it. Replicas confirm that they have received
-//! it, not that it is on their disks; and a failover to a replica that was not among them loses it all the same.
+//! it, not that it is on their disks; and a failover to a replica that was not among them loses it all the same. Sentinel promotes the one that it
+//! knows to be the furthest; a primary that it has taken for dead and that goes on may be believed by another replica for a second. Where that
+//! must not lose anything, all replicas are waited for.
+//!
+//! # Which server is asked
+//! With Sentinel: a majority of the sentinels is asked where the primary is, at each connection and each
+//! [`heartbeat_interval`](RedisOptions::heartbeat_interval), and the one that knows of the latest failover is believed; the server itself is asked for its
+//! `ROLE` (which its user must be allowed to ask). Connections to any other one are given up. One server, or a managed endpoint: the address is connected
+//! to anew when a connection is lost or dead, and when the server there takes no writes any more.
 //!
 //! # What is forgotten when
 //! Memory is finite, so [`RedisOptions::room_entries_max`] is 10,000 unless said otherwise; [`RedisOptions::retain_for`] bounds the age.
@@ -68,6 +77,7 @@ mod connect_error;
 mod delivery;
 mod error;
 mod keys;
+mod line;
 mod link;
 mod log;
 mod options;
@@ -75,6 +85,7 @@ mod packed;
 mod presence;
 mod replicated;
 mod script;
+mod sentinels;
 mod store;
 mod subscription;
 

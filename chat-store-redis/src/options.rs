@@ -14,6 +14,10 @@ pub struct RedisOptions {
     pub urls: Vec<String>,
     /// Redis Cluster: its slots are asked for, and `urls` are where to begin.
     pub cluster: bool,
+    /// Addresses of sentinels, each with its own user and password where that is needed. They are asked where the primary is, at every connection
+    /// and every [`heartbeat_interval`](Self::heartbeat_interval); the host in `urls` is the name by which they know it, and all else there
+    /// applies to it. None, the default: `urls` says where Redis is.
+    pub sentinels: Vec<String>,
     /// How all names of this store begin in Redis: several chats may share one.
     pub prefix: String,
     /// Newest entries kept of one room; `None`: all. Memory is finite, so there is a default: 10,000. Rooms that begin with `~` keep all theirs.
@@ -41,6 +45,7 @@ impl RedisOptions {
         Self {
             urls: vec![url.into()],
             cluster: false,
+            sentinels: Vec::new(),
             prefix: "chat".to_owned(),
             room_entries_max: Some(10_000),
             retain_for: None,
@@ -56,6 +61,15 @@ impl RedisOptions {
     /// The defaults, for a Redis Cluster some of whose nodes are `urls`.
     pub fn cluster(urls: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { urls: urls.into_iter().map(Into::into).collect(), cluster: true, ..Self::new("") }
+    }
+
+    /// The defaults, for a primary that Redis Sentinel watches: `redis://user:password@NAME`, the name being the one that `sentinels` have for it,
+    /// and where they are.
+    pub fn sentinel(
+        primary: impl Into<String>,
+        sentinels: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        Self { sentinels: sentinels.into_iter().map(Into::into).collect(), ..Self::new(primary) }
     }
 
     /// Connects.

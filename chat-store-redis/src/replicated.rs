@@ -4,16 +4,19 @@
 //! behind them travel in one piece: were it replaced in between, `WAIT` would answer for nothing.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use chat_core::{StoreError, StoreResult};
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use redis::aio::ConnectionLike;
 use redis::cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr};
 use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisResult, ServerErrorKind, Value, cmd};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{STORE, of_write};
-use crate::link::Link;
+use crate::line::Line;
+use crate::link::{Connection, Connector, Link};
 use crate::options::RedisOptions;
 use crate::script::APPEND;
 
@@ -22,9 +25,13 @@ const QUEUE_MAX: usize = 1_024;
 /// Appends that share one `WAIT`.
 const BATCH_MAX: usize = 256;
 
-#[derive(Clone, Debug)]
+/// Connections in a cluster, where a batch is what came for one room: more rooms of one shard would wait for each other on fewer.
+const LINES: usize = 8;
+
+#[derive(Debug)]
 pub(crate) struct Replicated {
-    queue: mpsc::Sender<Job>,
+    /// A room always has the same one.
+    queues: Vec<mpsc::Sender<Job>>,
 }
 
 struct Job {
@@ -34,27 +41,34 @@ struct Job {
 }
 
 struct Writer {
-    link: Link,
+    line: Arc<Line>,
     replicas: u32,
     timeout_ms: u64,
 }
 
 impl Replicated {
-    pub(crate) fn start(link: Link, options: &RedisOptions) -> Self {
-        let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+    pub(crate) async fn start(connector: &Connector, options: &RedisOptions) -> RedisResult<Self> {
         // An answer must come before it is given up.
         let timeout = options.response_timeout / 2;
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1);
-        let writer = Writer { link, replicas: options.replicas_min, timeout_ms };
-        tokio::spawn(writer.run(jobs));
-        Self { queue }
+        let lines = if options.cluster { LINES } else { 1 };
+        let lines = try_join_all((0..lines).map(|_| Line::open(connector))).await?;
+        let begin = |line| {
+            let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+            tokio::spawn(Writer { line, replicas: options.replicas_min, timeout_ms }.run(jobs));
+            queue
+        };
+        Ok(Self { queues: lines.into_iter().map(begin).collect() })
     }
 
     /// What `append.lua` answers, once enough replicas have it.
     pub(crate) async fn append(&self, key: String, args: Vec<Vec<u8>>) -> StoreResult<Value> {
         let (answer, answered) = oneshot::channel();
         let gone = || StoreError::unavailable(STORE, "the store is closed");
-        self.queue.send(Job { key, args, answer }).await.map_err(|_| gone())?;
+        let mut hash = DefaultHasher::new();
+        key.hash(&mut hash);
+        let queue = &self.queues[hash.finish() as usize % self.queues.len()];
+        queue.send(Job { key, args, answer }).await.map_err(|_| gone())?;
         answered.await.unwrap_or_else(|_| Err(StoreError::indeterminate(STORE, "the store was closed")))
     }
 }
@@ -64,11 +78,14 @@ impl Writer {
     async fn run(self, mut jobs: mpsc::Receiver<Job>) {
         let mut batch = Vec::new();
         while 0 < jobs.recv_many(&mut batch, BATCH_MAX).await {
-            // In a cluster only what has one key is sure to be on one connection.
+            // In a cluster only what has one key is sure to be on one connection: if one key of a pipeline has moved, all of it is sent elsewhere.
             let mut groups: BTreeMap<String, Vec<Job>> = BTreeMap::new();
             for job in batch.drain(..) {
-                let group =
-                    if matches!(self.link, Link::Cluster(_)) { job.key.clone() } else { String::new() };
+                let group = if matches!(self.line.link().connection, Connection::Cluster(_)) {
+                    job.key.clone()
+                } else {
+                    String::new()
+                };
                 groups.entry(group).or_default().push(job);
             }
             join_all(groups.into_values().map(|group| self.write(group))).await;
@@ -76,11 +93,12 @@ impl Writer {
     }
 
     async fn write(&self, jobs: Vec<Job>) {
-        let outcome = match self.send(&jobs).await {
+        let link = self.line.link();
+        let outcome = match self.send(&link, &jobs).await {
             Ok(values) if values.iter().any(is_unknown_script) => {
                 // The server was restarted: nothing of it has happened.
-                match APPEND.load_async(&mut self.link.clone()).await {
-                    Ok(_) => self.send(&jobs).await,
+                match APPEND.load_async(&mut link.clone()).await {
+                    Ok(_) => self.send(&link, &jobs).await,
                     Err(error) => Err(error),
                 }
             }
@@ -109,7 +127,7 @@ impl Writer {
     }
 
     /// The answer to each, and last how many replicas have all of it.
-    async fn send(&self, jobs: &[Job]) -> RedisResult<Vec<Value>> {
+    async fn send(&self, link: &Link, jobs: &[Job]) -> RedisResult<Vec<Value>> {
         let mut pipeline = Pipeline::with_capacity(jobs.len() + 1);
         for job in jobs {
             pipeline.add_command(evaluation(job));
@@ -118,9 +136,10 @@ impl Writer {
         wait.arg(self.replicas).arg(self.timeout_ms);
         pipeline.add_command(wait);
         let count = jobs.len() + 1;
-        match self.link.clone() {
-            Link::One(mut connection) => connection.req_packed_commands(&pipeline, 0, count).await,
-            Link::Cluster(mut connection) => {
+        let mut link = link.clone();
+        match &mut link.connection {
+            Connection::One(_) => link.req_packed_commands(&pipeline, 0, count).await,
+            Connection::Cluster(connection) => {
                 let key = jobs.first().map_or("", |job| job.key.as_str());
                 let route = SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
                 connection.route_pipeline(pipeline, 0, count, route).await

@@ -1,13 +1,13 @@
 //! [`RedisStore`]: connecting, and what its parts share.
 
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::Arc;
 
 use chat_core::{RoomId, StoreResult};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::connect_error::ConnectError;
 use crate::keys::Keys;
+use crate::line::Line;
 use crate::link::{Connector, Link};
 use crate::options::RedisOptions;
 use crate::presence::Turns;
@@ -24,10 +24,9 @@ struct Shared {
     options: RedisOptions,
     keys: Keys,
     connector: Connector,
-    link: RwLock<Link>,
+    line: Arc<Line>,
     turns: Turns,
     replicated: Option<Replicated>,
-    _stop: DropGuard,
 }
 
 impl RedisStore {
@@ -41,27 +40,15 @@ impl RedisStore {
 
     pub(crate) async fn open(options: RedisOptions) -> Result<Self, ConnectError> {
         let connector = Connector::new(&options)?;
-        let link = connector.connect().await.map_err(ConnectError::from_redis)?;
+        connector.ask_sentinels().await?;
+        let line = Line::open(&connector).await.map_err(ConnectError::from_redis)?;
         let replicated = match options.replicas_min {
             0 => None,
-            _ => {
-                let own = connector.connect().await.map_err(ConnectError::from_redis)?;
-                Some(Replicated::start(own, &options))
-            }
+            _ => Some(Replicated::start(&connector, &options).await.map_err(ConnectError::from_redis)?),
         };
         let keys = Keys::new(&options.prefix);
-        let stop = CancellationToken::new();
-        let shared = Arc::new(Shared {
-            options,
-            keys,
-            connector,
-            link: RwLock::new(link),
-            turns: Turns::default(),
-            replicated,
-            _stop: stop.clone().drop_guard(),
-        });
-        tokio::spawn(stop.run_until_cancelled_owned(keep(Arc::downgrade(&shared))));
-        Ok(Self { shared })
+        let shared = Shared { options, keys, connector, line, turns: Turns::default(), replicated };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     pub(crate) fn options(&self) -> &RedisOptions {
@@ -91,7 +78,7 @@ impl RedisStore {
 
     /// For one command or more.
     pub(crate) fn link(&self) -> Link {
-        self.shared.link()
+        self.shared.line.link()
     }
 }
 
@@ -101,26 +88,4 @@ const AT_ONCE: usize = 256;
 /// The answers to many questions, in their order.
 pub(crate) async fn in_order<T>(questions: Vec<impl Future<Output = StoreResult<T>>>) -> StoreResult<Vec<T>> {
     stream::iter(questions).buffered(AT_ONCE).try_collect().await
-}
-
-impl Shared {
-    fn link(&self) -> Link {
-        self.link.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// Makes another connection where the one there is does not answer: it may be dead without anybody having said so. One that was closed comes
-/// back by itself.
-async fn keep(shared: Weak<Shared>) {
-    loop {
-        let Some(interval) = shared.upgrade().map(|shared| shared.options.heartbeat_interval) else { return };
-        tokio::time::sleep(interval).await;
-        let Some(shared) = shared.upgrade() else { return };
-        let answer = shared.link().ping().await;
-        if answer.is_err_and(|error| error.is_timeout())
-            && let Ok(link) = shared.connector.connect().await
-        {
-            *shared.link.write().unwrap_or_else(PoisonError::into_inner) = link;
-        }
-    }
 }

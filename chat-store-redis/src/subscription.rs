@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_core::{Interest, Listener, LocalNews, RoomId, StoreError, StoreResult};
@@ -16,28 +15,25 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::error::{STORE, of_read};
 use crate::keys::Keys;
-use crate::link::{Connector, NewsLink, Pushes};
+use crate::link::{Connector, Link, until_done};
 use crate::packed;
 use crate::store::RedisStore;
 
 /// Channels in one command.
 const CHANNELS_MAX: usize = 512;
-const PAUSE_MIN: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 pub(crate) async fn listen(store: &RedisStore) -> StoreResult<Listener> {
     let ear = Arc::new(Ear {
         keys: store.keys().clone(),
         news: LocalNews::default(),
         watched: Mutex::default(),
-        broken: Notify::new(),
         link: watch::channel(None).0,
     });
     let link = ear.connect(store.connector()).await.map_err(of_read)?;
     ear.link.send_replace(Some(link));
     let Listener { interest: local, heard } = ear.news.listen();
     let stop = CancellationToken::new();
-    let keeper = keep(ear.clone(), store.connector().clone(), store.options().heartbeat_interval);
+    let keeper = keep(ear.clone(), store.connector().clone());
     tokio::spawn(stop.clone().run_until_cancelled_owned(keeper));
     let guard = Arc::new(stop.drop_guard());
     let interest = Arc::new(RemoteInterest { ear, local, _guard: guard.clone() });
@@ -54,24 +50,22 @@ struct Ear {
     /// Where what is heard waits for the listener, within bounds.
     news: LocalNews,
     watched: Mutex<BTreeSet<String>>,
-    /// The connection is of no use any more, or hears no longer all that it should.
-    broken: Notify,
     /// The connection; none while there is none.
-    link: watch::Sender<Option<NewsLink>>,
+    link: watch::Sender<Option<Link>>,
 }
 
 impl Ear {
-    async fn connect(self: &Arc<Self>, connector: &Connector) -> RedisResult<NewsLink> {
+    async fn connect(self: &Arc<Self>, connector: &Connector) -> RedisResult<Link> {
         let ear = Arc::downgrade(self);
-        let pushes = Pushes(Arc::new(move |push| {
+        let hear = move |push, broken: &Notify| {
             if let Some(ear) = ear.upgrade() {
-                ear.take(push);
+                ear.take(push, broken);
             }
-        }));
-        connector.connect_for_news(pushes).await
+        };
+        connector.connect_for_news(hear).await
     }
 
-    fn take(&self, push: PushInfo) {
+    fn take(&self, push: PushInfo, broken: &Notify) {
         match (push.kind, &push.data[..]) {
             (
                 PushKind::Message | PushKind::SMessage,
@@ -87,9 +81,8 @@ impl Ear {
             (PushKind::SUnsubscribe, [Value::BulkString(channel), ..])
                 if std::str::from_utf8(channel).is_ok_and(|channel| self.watched().contains(channel)) =>
             {
-                self.broken.notify_one();
+                broken.notify_one();
             }
-            (PushKind::Disconnection, _) => self.broken.notify_one(),
             _ => {}
         }
     }
@@ -100,38 +93,19 @@ impl Ear {
 }
 
 /// Makes the connection anew whenever it is lost, for as long as somebody listens.
-async fn keep(ear: Arc<Ear>, connector: Connector, heartbeat: Duration) {
+async fn keep(ear: Arc<Ear>, connector: Connector) {
     loop {
         let link = ear.link.borrow().clone();
         if let Some(mut link) = link {
-            loop {
-                tokio::select! {
-                    () = ear.broken.notified() => break,
-                    () = tokio::time::sleep(heartbeat) => if link.ping().await.is_err() { break },
-                }
-            }
+            connector.until_broken(&mut link).await;
         }
-        ear.link.send_replace(None);
-        let mut pause = PAUSE_MIN;
-        loop {
-            match begin_anew(&ear, &connector).await {
-                Ok(()) => break,
-                Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "news cannot be heard from Redis; trying again"
-                    );
-                    ear.link.send_replace(None);
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
-                }
-            }
-        }
+        until_done("news cannot be heard from Redis", || begin_anew(&ear, &connector)).await;
         ear.news.interrupt();
     }
 }
 
 async fn begin_anew(ear: &Arc<Ear>, connector: &Connector) -> RedisResult<()> {
+    ear.link.send_replace(None);
     let mut link = ear.connect(connector).await?;
     // Before the rooms are looked at: one that is watched from now on is subscribed to here or there.
     ear.link.send_replace(Some(link.clone()));

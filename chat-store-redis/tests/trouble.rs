@@ -15,7 +15,9 @@ use chat_core::{
 use chat_store_redis::{Caution, RedisOptions, RedisStore};
 use futures_util::StreamExt;
 use support::proxy::Proxy;
-use support::{Cluster, Server, eventually};
+use support::{Cluster, Server, Watched, eventually};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -208,6 +210,30 @@ async fn a_connection_that_is_dead_without_a_word_is_found_out() {
 }
 
 #[tokio::test]
+async fn a_connection_to_one_shard_that_is_dead_without_a_word_is_found_out() {
+    let (cluster, way) = Cluster::start_with_proxy(3).await;
+    let mut options = RedisOptions::cluster(cluster.urls().split_off(1));
+    options.response_timeout = Duration::from_secs(2);
+    options.heartbeat_interval = Duration::from_millis(200);
+    let (near, far) = (node(options.clone()).await, node(options.clone()).await);
+    // Rooms in every shard.
+    let rooms: Vec<RoomId> = (0..12).map(|number| room(&format!("room {number}"))).collect();
+    let reader = far.reader(user("bob"));
+    for room in &rooms {
+        reader.join(room, Since::Start).await.unwrap();
+        post(&near, room, "1").await;
+    }
+    read(&reader, rooms.len()).await;
+    way.swallow();
+    way.pass();
+    let near = node(options).await;
+    for room in &rooms {
+        assert_eq!(post(&near, room, "2").await, 2);
+    }
+    read(&reader, rooms.len()).await;
+}
+
+#[tokio::test]
 async fn what_the_servers_settings_mean_is_told() {
     let sound = [&support::DURABLE[..], &["--maxmemory", "1gb", "--maxmemory-policy", "noeviction"]].concat();
     let (sound, forgetful) = (Server::start_with(&sound).await, Server::start().await);
@@ -375,6 +401,235 @@ async fn a_replica_that_was_behind_and_takes_over_is_told_to_those_who_had_seen_
     let seen = read(&ahead, 2).await;
     assert_eq!(seen, [(1, "1".to_owned()), (2, "another".to_owned())]);
     assert_eq!(read(&behind, 1).await, numbered(2..=2));
+}
+
+#[tokio::test]
+async fn a_server_that_is_no_primary_any_more_is_left_even_if_it_keeps_its_connections() {
+    let primary = Server::start().await;
+    let replica = support::replica_of(&primary).await;
+    let endpoint = Proxy::start(primary.port).await;
+    let mut options = quick(endpoint.url());
+    // Nothing but the refusal tells.
+    options.heartbeat_interval = Duration::from_secs(3_600);
+    let (one, other) = (node(options.clone()).await, node(options).await);
+    let a = room("a");
+    let reader = other.reader(user("bob"));
+    reader.join(&a, Since::Start).await.unwrap();
+    assert_eq!(post(&one, &a, "1").await, 1);
+    eventually("the replica has it", async || {
+        let head: Option<u64> = redis::cmd("HGET")
+            .arg("chat:{a}")
+            .arg("head")
+            .query_async(&mut replica.connection().await)
+            .await
+            .unwrap();
+        head == Some(1)
+    })
+    .await;
+    endpoint.lead_new_ones_to(replica.port);
+    follow(&replica, None).await;
+    follow(&primary, Some(&replica)).await;
+    support::until_in_step(&primary).await;
+    assert_eq!(post(&one, &a, "2").await, 2);
+    assert_eq!(read(&reader, 2).await, numbered(1..=2));
+}
+
+async fn follow(server: &Server, primary: Option<&Server>) {
+    let mut command = redis::cmd("REPLICAOF");
+    match primary {
+        Some(primary) => command.arg("127.0.0.1").arg(primary.port),
+        None => command.arg("NO").arg("ONE"),
+    };
+    command.query_async::<()>(&mut server.connection().await).await.unwrap();
+}
+
+/// Of the primary that these sentinels watch.
+fn watched(sentinels: &[Server]) -> RedisOptions {
+    let mut options = quick(format!("redis://{}", Watched::NAME));
+    options.sentinels = sentinels.iter().map(Server::url).collect();
+    options
+}
+
+/// What somebody comes to see who reads all the while: how often it was told that something is lost, and all that it has seen since then.
+async fn read_to_the_end(reader: Reader, last: &'static str) -> (u32, Vec<(u64, String)>) {
+    let (mut losses, mut seen) = (0, Vec::<(u64, String)>::new());
+    while seen.last().is_none_or(|(_, key)| key != last) {
+        match timeout(SOON * 2, reader.next(Budget::default())).await.expect("everything comes") {
+            Step::Run(run) => seen.extend(
+                run.entries.iter().map(|entry| (entry.position.offset.get(), entry.key.as_str().to_owned())),
+            ),
+            Step::Lost { .. } => {
+                losses += 1;
+                seen.clear();
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    (losses, seen)
+}
+
+/// Posts one after another, and a reader on another node.
+struct Course {
+    chat: Chat,
+    room: RoomId,
+    acknowledged: Vec<(u64, String)>,
+    reading: JoinHandle<(u32, Vec<(u64, String)>)>,
+}
+
+/// What was acknowledged; how often the reader was told that something is lost, and what it has seen since.
+struct Outcome {
+    acknowledged: Vec<(u64, String)>,
+    losses: u32,
+    seen: Vec<(u64, String)>,
+}
+
+impl Course {
+    async fn begin(options: &RedisOptions, room: RoomId) -> Self {
+        let (chat, other) = (node(options.clone()).await, node(options.clone()).await);
+        let reader = other.reader(user("bob"));
+        reader.join(&room, Since::Start).await.unwrap();
+        let reading = tokio::spawn(async move {
+            let _other = other;
+            read_to_the_end(reader, "last").await
+        });
+        let mut course = Self { chat, room, acknowledged: Vec::new(), reading };
+        for number in 1..=20 {
+            course.post(number.to_string()).await;
+        }
+        course
+    }
+
+    async fn post(&mut self, key: String) {
+        self.acknowledged.push((post(&self.chat, &self.room, &key).await, key));
+    }
+
+    async fn go_on(mut self, trouble: watch::Receiver<bool>) -> Outcome {
+        while *trouble.borrow() {
+            self.post((self.acknowledged.len() + 1).to_string()).await;
+        }
+        self.post("last".to_owned()).await;
+        let (losses, seen) = self.reading.await.unwrap();
+        Outcome { acknowledged: self.acknowledged, losses, seen }
+    }
+}
+
+impl Outcome {
+    fn has_lost_nothing(&self) {
+        let wrong = self.acknowledged.iter().zip(&self.seen).find(|(posted, seen)| posted != seen);
+        assert_eq!((wrong, self.seen.len()), (None, self.acknowledged.len()), "{} losses", self.losses);
+    }
+
+    fn is_right_or_told(&self) {
+        if self.losses == 0 {
+            self.has_lost_nothing();
+        }
+        let mut offsets = self.seen.iter().map(|(offset, _)| *offset);
+        assert!((1..=self.seen.len() as u64).eq(offsets.by_ref()), "{:?}", self.seen);
+        let keys: BTreeSet<_> = self.seen.iter().map(|(_, key)| key).collect();
+        assert_eq!(keys.len(), self.seen.len(), "none is repeated");
+    }
+}
+
+#[tokio::test]
+async fn a_primary_that_is_killed_is_followed_by_the_one_that_sentinel_chooses() {
+    let Watched { mut servers, sentinels } = Watched::start().await;
+    let mut options = watched(&sentinels);
+    options.replicas_min = 1;
+    let (trouble, is_on) = watch::channel(true);
+    let course = tokio::spawn(Course::begin(&options, room("a")).await.go_on(is_on));
+    servers[0].kill().await;
+    until_promoted(&servers[1..]).await;
+    trouble.send_replace(false);
+    // It is a replica that was waited for, and has more than the other one.
+    course.await.unwrap().has_lost_nothing();
+}
+
+#[tokio::test]
+async fn a_primary_that_stands_still_and_goes_on_is_left_and_what_all_replicas_have_confirmed_is_not_lost() {
+    let Watched { servers, sentinels } = Watched::start().await;
+    let careless = watched(&sentinels);
+    let mut careful = careless.clone();
+    careful.replicas_min = 2;
+    let (trouble, is_on) = watch::channel(true);
+    let careless = tokio::spawn(Course::begin(&careless, room("a")).await.go_on(is_on.clone()));
+    let careful = tokio::spawn(Course::begin(&careful, room("b")).await.go_on(is_on));
+    servers[0].signal("STOP");
+    until_promoted(&servers[1..]).await;
+    // For a while it takes itself for the primary, and one of the replicas believes it.
+    servers[0].signal("CONT");
+    eventually("it follows the new one", async || is_primary(&servers[0]).await == Some(false)).await;
+    trouble.send_replace(false);
+    careless.await.unwrap().is_right_or_told();
+    careful.await.unwrap().has_lost_nothing();
+}
+
+async fn until_promoted(replicas: &[Server]) {
+    let is_promoted = async |server| is_primary(server).await == Some(true);
+    eventually("a replica is promoted", async || {
+        is_promoted(&replicas[0]).await || is_promoted(&replicas[1]).await
+    })
+    .await;
+}
+
+/// Nothing while Sentinel closes its connections.
+async fn is_primary(server: &Server) -> Option<bool> {
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+    let role: redis::Role = redis::cmd("ROLE").query_async(&mut connection).await.ok()?;
+    Some(matches!(role, redis::Role::Primary { .. }))
+}
+
+#[tokio::test]
+async fn a_primary_is_left_when_sentinel_names_another_one_even_if_it_goes_on() {
+    let (old, new) = (Server::start().await, Server::start().await);
+    let sentinels = [support::sentinel_of(&old, 1, "").await];
+    let (one, other) = (node(watched(&sentinels)).await, node(watched(&sentinels)).await);
+    let a = room("a");
+    let reader = other.reader(user("bob"));
+    reader.join(&a, Since::Start).await.unwrap();
+    assert_eq!(post(&one, &a, "1").await, 1);
+    assert_eq!(read(&reader, 1).await, numbered(1..=1));
+    let mut connection = sentinels[0].connection().await;
+    let mut run = async |arguments: &[&str]| {
+        redis::cmd("SENTINEL").arg(arguments).query_async::<()>(&mut connection).await.unwrap();
+    };
+    run(&["REMOVE", Watched::NAME]).await;
+    run(&["MONITOR", Watched::NAME, "127.0.0.1", &new.port.to_string(), "1"]).await;
+    eventually("posts go there", async || {
+        post(&one, &a, "2").await;
+        let key = redis::cmd("EXISTS").arg("chat:{a}").query_async::<u64>(&mut new.connection().await).await;
+        key.unwrap() == 1
+    })
+    .await;
+    match timeout(SOON, reader.next(Budget::default())).await.expect("news comes from there, too") {
+        Step::Run(run) => assert_eq!(run.entries[0].position.offset.get(), 2, "the last of the old one's"),
+        Step::Lost { .. } => return,
+        other => panic!("{other:?}"),
+    }
+    let told = timeout(SOON, reader.next(Budget::default())).await.expect("news comes from there, too");
+    assert!(matches!(told, Step::Lost { .. }), "{told:?}");
+}
+
+#[tokio::test]
+async fn the_primary_and_its_sentinels_have_passwords_of_their_own() {
+    let primary = Server::start_with(&["--save", "", "--requirepass", "right-one"]).await;
+    let more = format!("requirepass another\nsentinel auth-pass {} right-one", Watched::NAME);
+    let sentinel = support::sentinel_of(&primary, 1, &more).await;
+    let at = |login: &str| format!("redis://{login}127.0.0.1:{}", sentinel.port);
+    let primary = |login: &str| format!("redis://{login}{}", Watched::NAME);
+    let store = RedisOptions::sentinel(primary(":right-one@"), [at(":another@")]).connect().await.unwrap();
+    append(&store, &room("a"), "k").await;
+    let shown = format!("{store:?}");
+    assert!(!shown.contains("right-one") && !shown.contains("another"), "{shown}");
+    for (primary, sentinel, said) in [
+        (primary(""), at(":another@"), "user or the password"),
+        (primary(":right-one@"), at(""), "their own password"),
+        ("redis://:right-one@other".to_owned(), at(":another@"), "No such master with that name"),
+    ] {
+        let error = RedisOptions::sentinel(primary, [sentinel]).connect().await.expect_err(said);
+        let text = format!("{error} {error:?}");
+        assert!(text.contains(said) && !text.contains("right-one"), "{text}");
+    }
 }
 
 #[tokio::test]
@@ -553,12 +808,58 @@ async fn what_presence_costs_redis_is_counted() {
     let coming = coming.await;
     assert!(sent(&coming) <= 4, "{coming:?}");
     assert_eq!(coming.get("evalsha"), Some(&1), "{coming:?}");
+    // Who comes to others of its node sends nothing else: the one `sadd` is the script's.
+    let joining = commands(&server, async {
+        store.enter(&seat("b", "laptop"), &ada).await.unwrap();
+        store.leave(&seat("b", "laptop")).await.unwrap();
+    });
+    let joining = joining.await;
+    assert_eq!((joining.get("evalsha"), joining.get("sadd")), (Some(&2), Some(&1)), "{joining:?}");
+    assert_eq!(sent(&joining), 2 + 1 + 1, "{joining:?}");
     let going = commands(&server, async {
         store.leave(&seat("b", "phone")).await.unwrap();
     });
     let going = going.await;
     assert!(sent(&going) <= 3, "{going:?}");
     assert_eq!(going.get("evalsha"), Some(&1), "{going:?}");
+}
+
+#[tokio::test]
+async fn a_nodes_index_names_the_rooms_in_which_it_has_seats_however_many_come_and_go_at_once() {
+    let server = Server::start().await;
+    let store = quick(server.url()).connect().await.unwrap();
+    let mut connection = server.connection().await;
+    let name = DisplayName::new("Ada").unwrap();
+    let seats: Vec<Seat> = (0..60)
+        .map(|number| Seat {
+            room: room(&format!("room {}", number % 20)),
+            user: user("ada"),
+            connection: ConnectionId::new(&format!("c{number}")).unwrap(),
+            node: NodeId(1),
+        })
+        .collect();
+    for round in 0..30_usize {
+        // Of each room's three seats some are taken and some given up, so that now and then a room empties while somebody comes.
+        let changes = seats.iter().enumerate().map(async |(number, seat)| {
+            match (number * 7 + number / 20 + round * (1 + number % 3)) % 3 {
+                0 => store.enter(seat, &name).await.map(drop),
+                _ => store.leave(seat).await.map(drop),
+            }
+        });
+        for change in futures_util::future::join_all(changes).await {
+            change.unwrap();
+        }
+        let mut indexed: Vec<String> =
+            redis::cmd("SMEMBERS").arg("chat:node:1").query_async(&mut connection).await.unwrap();
+        let mut seated: Vec<String> =
+            redis::cmd("KEYS").arg("chat:*:seats:1").query_async(&mut connection).await.unwrap();
+        for key in &mut seated {
+            *key = key["chat:{".len()..key.len() - "}:seats:1".len()].replace("%20", " ");
+        }
+        indexed.sort();
+        seated.sort();
+        assert_eq!(indexed, seated, "round {round}");
+    }
 }
 
 #[tokio::test]

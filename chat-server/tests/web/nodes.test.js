@@ -18,7 +18,7 @@ import { FullClient } from './support/full.js';
 import { People } from './support/people.js';
 import { startProxy } from './support/proxy.js';
 import { seeded } from './support/random.js';
-import { IN_MEMORY, startRedis } from './support/redis.js';
+import { IN_MEMORY, startCluster, startRedis } from './support/redis.js';
 import { freePort, startServer } from './support/server.js';
 import { test } from './support/testing.js';
 import { until } from './support/until.js';
@@ -71,6 +71,36 @@ test(`in ${TROUBLES} troubles of three nodes and their Redis nothing is lost, re
   const { found, acknowledged } = await people.finish();
   assert.deepEqual(found.slice(0, 20), [], `seed ${SEED}: ${found.length} breaches`);
   assert.ok(acknowledged > TROUBLES, 'people did chat');
+});
+
+test('while nodes and primaries of a cluster are killed and slots move nothing is lost that a replica has confirmed, or repeated, or reordered', { timeout: 300_000 }, async (t) => {
+  console.log(`# seed ${SEED}`);
+  const random = seeded(SEED);
+  const cluster = await startCluster(t, 3);
+  const nodes = [];
+  for (let number = 0; number < 3; number += 1) nodes.push(await startServer(t, { store: cluster.url, args: ['--replicas', '1'] }));
+  const front = await startFront(t, nodes, random);
+  const people = new People(t, front.url, random, { one: ['websocket'], two: ['websocket'] });
+  const killNode = async () => {
+    const node = random.pick(nodes);
+    await node.kill();
+    await node.start();
+  };
+  for (const trouble of [
+    () => cluster.move('chat:{general}'),
+    killNode,
+    () => cluster.failOver('chat:{general}'),
+    () => cluster.move('chat:{general}'),
+    // Both at a time.
+    () => Promise.all([cluster.failOver('chat:{general}'), killNode()]),
+    () => Promise.all([cluster.move('chat:{general}'), killNode()]),
+  ]) {
+    await wait(random.between(300, 1_000));
+    await trouble();
+  }
+  const { found, acknowledged } = await people.finish();
+  assert.deepEqual(found.slice(0, 20), [], `seed ${SEED}: ${found.length} breaches`);
+  assert.ok(acknowledged > 100, 'people did chat');
 });
 
 test('a Redis that keeps nothing and is restarted leads to a told loss for those who lost something, and for nobody else', async (t) => {

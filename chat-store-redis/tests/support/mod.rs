@@ -3,11 +3,13 @@
 
 pub(crate) mod proxy;
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use proxy::Proxy;
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -33,7 +35,10 @@ impl Server {
     }
 
     pub(crate) async fn start_with(options: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), options).await
+    }
+
+    async fn start_in(folder: TempDir, options: &[&str]) -> Self {
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         loop {
             let port = free_port();
@@ -50,7 +55,11 @@ impl Server {
 
     pub(crate) async fn connection(&self) -> MultiplexedConnection {
         let client = redis::Client::open(self.url()).unwrap();
-        client.get_multiplexed_async_connection().await.unwrap()
+        // By itself it gives up after half a second, and a busy machine's disk may take longer.
+        let patient = redis::AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        client.get_multiplexed_async_connection_with_config(&patient).await.unwrap()
     }
 
     /// As a power cut would, but for what the operating system still writes.
@@ -74,6 +83,50 @@ impl Server {
     pub(crate) fn log(&self) -> PathBuf {
         self.folder.path().join("log")
     }
+}
+
+/// A primary with two replicas, and three sentinels that know all of them, and by which name they know it.
+pub(crate) struct Watched {
+    pub(crate) servers: Vec<Server>,
+    pub(crate) sentinels: Vec<Server>,
+}
+
+impl Watched {
+    pub(crate) const NAME: &str = "chat-primary";
+
+    pub(crate) async fn start() -> Self {
+        let primary = Server::start().await;
+        let replicas = [replica_of(&primary).await, replica_of(&primary).await];
+        let mut sentinels = Vec::new();
+        for _ in 0..3 {
+            sentinels.push(sentinel_of(&primary, 2, "").await);
+        }
+        for sentinel in &sentinels {
+            let connection = sentinel.connection().await;
+            eventually("the sentinels know everybody", async || {
+                let mut ask = redis::cmd("SENTINEL");
+                ask.arg("MASTER").arg(Self::NAME);
+                let about: BTreeMap<String, String> = ask.query_async(&mut connection.clone()).await.unwrap();
+                about["num-slaves"] == "2" && about["num-other-sentinels"] == "2"
+            })
+            .await;
+        }
+        Self { servers: [primary].into_iter().chain(replicas).collect(), sentinels }
+    }
+}
+
+/// So many of them must agree that the primary is gone.
+pub(crate) async fn sentinel_of(primary: &Server, quorum: u32, more: &str) -> Server {
+    let (name, port) = (Watched::NAME, primary.port);
+    let config = format!(
+        "sentinel monitor {name} 127.0.0.1 {port} {quorum}\nsentinel down-after-milliseconds {name} 1000\n\
+         sentinel failover-timeout {name} 5000\n{more}\n"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sentinel.conf");
+    // It writes down there what it finds out.
+    std::fs::write(&path, config).unwrap();
+    Server::start_in(folder, &[path.to_str().unwrap(), "--sentinel"]).await
 }
 
 /// In step with `primary` when this returns.
@@ -113,7 +166,11 @@ fn free_port() -> u16 {
 }
 
 fn spawn(port: u16, folder: &TempDir, options: &[String]) -> Child {
-    Command::new("redis-server")
+    // Another server that speaks the same, such as Valkey's.
+    let program = std::env::var_os("CHAT_REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
+    Command::new(program)
+        // Where there is a file, it comes first.
+        .args(options)
         // A replica need not wait for others to come.
         .args([
             "--repl-diskless-sync-delay",
@@ -127,12 +184,11 @@ fn spawn(port: u16, folder: &TempDir, options: &[String]) -> Child {
             "--dir",
         ])
         .arg(folder.path())
-        .args(options)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()
-        .expect("redis-server is installed")
+        .expect("redis-server is installed, or CHAT_REDIS_SERVER names another one")
 }
 
 /// False: it has ended, since somebody else has the port.
@@ -166,10 +222,31 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) async fn start(shards: usize) -> Self {
+        Self::of(Self::servers(shards).await).await
+    }
+
+    /// What clients send to the first shard goes through a proxy.
+    pub(crate) async fn start_with_proxy(shards: usize) -> (Self, Proxy) {
+        let primaries = Self::servers(shards).await;
+        let first = &primaries[0];
+        let proxy = Proxy::start(first.port).await;
+        let mut announce = redis::cmd("CONFIG");
+        announce.arg("SET").arg("cluster-announce-port").arg(proxy.address.port());
+        announce.arg("cluster-announce-bus-port").arg(first.port + 10_000);
+        announce.query_async::<()>(&mut first.connection().await).await.unwrap();
+        (Self::of(primaries).await, proxy)
+    }
+
+    async fn servers(shards: usize) -> Vec<Server> {
         let mut primaries = Vec::new();
         for _ in 0..shards {
             primaries.push(Server::start_with(&CLUSTERED).await);
         }
+        primaries
+    }
+
+    async fn of(primaries: Vec<Server>) -> Self {
+        let shards = primaries.len();
         let slots = 16_384 / shards + 1;
         for (index, primary) in primaries.iter().enumerate() {
             let mut connection = primary.connection().await;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -22,6 +22,8 @@ enum Mode {
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     mode: Arc<watch::Sender<Mode>>,
+    /// How often all connections that were open have died.
+    deaths: Arc<AtomicU64>,
     port: Arc<AtomicU16>,
     accepting: JoinHandle<()>,
 }
@@ -32,8 +34,9 @@ impl Proxy {
         let address = listener.local_addr().unwrap();
         let mode = Arc::new(watch::channel(Mode::Pass).0);
         let port = Arc::new(AtomicU16::new(port));
+        let deaths = Arc::new(AtomicU64::new(0));
         let accepting = tokio::spawn({
-            let (mode, port) = (mode.clone(), port.clone());
+            let (mode, port, deaths) = (mode.clone(), port.clone(), deaths.clone());
             async move {
                 while let Ok((client, _)) = listener.accept().await {
                     if *mode.borrow() == Mode::Cut {
@@ -45,12 +48,16 @@ impl Proxy {
                     };
                     let (from_client, to_client) = client.into_split();
                     let (from_server, to_server) = server.into_split();
-                    tokio::spawn(pass(from_client, to_server, mode.subscribe()));
-                    tokio::spawn(pass(from_server, to_client, mode.subscribe()));
+                    let born = deaths.load(Ordering::SeqCst);
+                    for (from, to) in [(from_client, to_server), (from_server, to_client)] {
+                        let deaths = deaths.clone();
+                        let is_dead = move || born < deaths.load(Ordering::SeqCst);
+                        tokio::spawn(pass(from, to, mode.subscribe(), is_dead));
+                    }
                 }
             }
         });
-        Self { address, mode, port, accepting }
+        Self { address, mode, deaths, port, accepting }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -63,12 +70,18 @@ impl Proxy {
 
     /// Connections that are open now will never say anything again, not even once it passes.
     pub(crate) fn swallow(&self) {
+        self.deaths.fetch_add(1, Ordering::SeqCst);
         self.mode.send_replace(Mode::Swallow);
+    }
+
+    /// New connections lead to another server. Those that are open stay.
+    pub(crate) fn lead_new_ones_to(&self, port: u16) {
+        self.port.store(port, Ordering::SeqCst);
     }
 
     /// As a managed endpoint does when it fails over: the same address is another server from now on.
     pub(crate) fn lead_to(&self, port: u16) {
-        self.port.store(port, Ordering::SeqCst);
+        self.lead_new_ones_to(port);
         self.cut();
         self.pass();
     }
@@ -84,20 +97,23 @@ impl Drop for Proxy {
     }
 }
 
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>) {
+async fn pass(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut mode: watch::Receiver<Mode>,
+    is_dead: impl Fn() -> bool,
+) {
     let mut buffer = vec![0; 16 * 1024];
-    let mut is_dead = *mode.borrow_and_update() == Mode::Swallow;
     loop {
         tokio::select! {
             changed = mode.changed() => {
                 if changed.is_err() || *mode.borrow_and_update() == Mode::Cut {
                     return;
                 }
-                is_dead |= *mode.borrow() == Mode::Swallow;
             }
             read = from.read(&mut buffer) => match read {
                 Ok(0) | Err(_) => return,
-                Ok(_) if is_dead => {}
+                Ok(_) if is_dead() || *mode.borrow() == Mode::Swallow => {}
                 Ok(count) => if to.write_all(&buffer[..count]).await.is_err() { return },
             }
         }
