@@ -1,0 +1,60 @@
+//! Members that do not read while messages flow: what the server keeps for each of them.
+
+use anyhow::Result;
+
+use super::Scenario;
+use crate::bench::{Bench, Outcome, Size};
+use crate::load::{Pace, Stream};
+use crate::metric;
+use crate::server::Server;
+
+const STALLED: usize = 200;
+/// More in all than the system's buffers of a connection take.
+const POSTS: u64 = 8_000;
+const BYTES: usize = 1_000;
+
+struct Stalled;
+
+pub(super) fn scenarios(_size: Size) -> Vec<Box<dyn Scenario>> {
+    vec![Box::new(Stalled)]
+}
+
+impl Scenario for Stalled {
+    fn group(&self) -> &'static str {
+        "stalled"
+    }
+
+    fn name(&self) -> String {
+        "stalled".to_owned()
+    }
+
+    fn what(&self) -> String {
+        format!(
+            "{STALLED} members of a room do not read, while {POSTS} messages of {BYTES} bytes are posted there."
+        )
+    }
+
+    fn fits(&self, _server: &Server) -> bool {
+        true
+    }
+
+    fn run(&self, bench: &Bench, server: &Server) -> Result<Outcome> {
+        let mut pair = bench.start(server)?;
+        pair.connect(pair.connection(1, 1, STALLED + 1))?;
+        let stream = |posts| Stream {
+            rooms: 0..1,
+            posters: 1,
+            pace: Pace::Count { posts, under_way: 16 },
+            seconds: 0.0,
+        };
+        // What the room itself keeps of its newest messages is not the readers'.
+        pair.load.post(vec![stream(POSTS)], BYTES)?;
+        let before = pair.server.settled_bytes()?;
+        pair.load.stall(1..STALLED + 1)?;
+        pair.load.post(vec![stream(POSTS)], BYTES)?;
+        let after = pair.server.settled_bytes()?;
+        let mut outcome = Outcome { amiss: pair.load.check()?, ..Outcome::default() };
+        outcome.value(metric::STALLED_BYTES, (after as f64 - before as f64) / STALLED as f64);
+        Ok(outcome)
+    }
+}
