@@ -20,9 +20,9 @@ pub(crate) fn here() -> &'static Path {
 }
 
 /// Where things are once they are built; builds them unless they are there already as far as the caller knows.
-pub(crate) fn build(only_find: bool) -> Result<Built> {
+pub(crate) fn build(peers: Option<PathBuf>, only_find: bool) -> Result<Built> {
     let workspace = here().ancestors().nth(2).context("the package is in chat-server/benches")?;
-    let peers = here().join("peers");
+    let peers = peers.unwrap_or_else(|| here().join("peers"));
     let built = Built {
         ours: workspace.join("target/release/chat-server"),
         peers: peers.join("target/release"),

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
+use nix::time::ClockId;
 
 /// Nanoseconds of this machine's monotonic clock, the same in every process.
 pub(crate) fn now() -> u64 {
-    let time = clock_gettime(ClockId::Monotonic);
-    let seconds = u64::try_from(time.tv_sec).expect("the machine has been started in the past");
-    let nanoseconds = u64::try_from(time.tv_nsec).expect("less than a second");
-    seconds * 1_000_000_000 + nanoseconds
+    let time = Duration::from(ClockId::CLOCK_MONOTONIC.now().expect("every machine has this clock"));
+    u64::try_from(time.as_nanos()).expect("the machine was started within the last centuries")
 }
 
 /// As nanoseconds.

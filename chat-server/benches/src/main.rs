@@ -65,7 +65,7 @@ fn measure(options: &Options, out: &Path) -> Result<()> {
         return Ok(());
     }
 
-    let built = build::build(options.no_build)?;
+    let built = build::build(options.peers.clone(), options.no_build)?;
     process::raise_files()?;
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let core = |core| (1 < cores).then_some(core);

@@ -25,6 +25,7 @@ pub(crate) const SERVER_PER_DELIVERY: Metric = less("server CPU per delivery", "
 pub(crate) const STORE_PER_DELIVERY: Metric = less("Redis' CPU per delivery", "µs");
 pub(crate) const LOAD_PER_DELIVERY: Metric = less("generator's CPU per delivery", "µs");
 pub(crate) const DELIVERIES: Metric = more("deliveries", "/s");
+pub(crate) const PER_READ: Metric = more("deliveries in a read", "");
 pub(crate) const POSTS: Metric = more("posts", "/s");
 pub(crate) const SERVER_PER_POST: Metric = less("server CPU per post", "µs");
 pub(crate) const STORE_PER_POST: Metric = less("Redis' CPU per post", "µs");
@@ -43,6 +44,9 @@ pub(crate) const SERVER_PER_CONNECT: Metric = less("server CPU per connect", "µ
 pub(crate) const RESUMED: Metric = more("messages resumed", "/s");
 pub(crate) const SERVER_PER_RESUMED: Metric = less("server CPU per message resumed", "µs");
 pub(crate) const LOAD_PER_RESUMED: Metric = less("generator's CPU per message resumed", "µs");
+pub(crate) const START: Metric = less("start to listening", "ms");
+pub(crate) const RESIDENT: Metric = less("resident memory with nobody there", "MB");
+pub(crate) const PROGRAM: Metric = less("program, stripped", "MB");
 
 /// By name, as results are stored.
 pub(crate) const ALL: &[Metric] = &[
@@ -50,6 +54,7 @@ pub(crate) const ALL: &[Metric] = &[
     STORE_PER_DELIVERY,
     LOAD_PER_DELIVERY,
     DELIVERIES,
+    PER_READ,
     POSTS,
     SERVER_PER_POST,
     STORE_PER_POST,
@@ -68,4 +73,7 @@ pub(crate) const ALL: &[Metric] = &[
     RESUMED,
     SERVER_PER_RESUMED,
     LOAD_PER_RESUMED,
+    START,
+    RESIDENT,
+    PROGRAM,
 ];

@@ -30,6 +30,9 @@ pub(crate) struct Options {
     /// The chat-server to be measured, instead of the one that is built here.
     #[arg(long)]
     pub(crate) ours: Option<PathBuf>,
+    /// The folder of the peers' package. [default: peers, beside this package's manifest]
+    #[arg(long)]
+    pub(crate) peers: Option<PathBuf>,
     /// Where results go. [default: results, beside this package's manifest]
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,

@@ -5,18 +5,18 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use rustix::process::{Pid, Resource, getrlimit};
-use rustix::thread::{CpuSet, sched_setaffinity};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{Signal, kill};
+use nix::time::clock_getcpuclockid;
+use nix::unistd::Pid;
 
 use crate::clock;
 
-/// Processor time used so far, by all its threads, in the kernel as well; that of children that have ended, too.
+/// Processor time used so far, by all its threads, in the kernel as well. To the nanosecond, where `/proc/PID/stat` has hundredths of a second.
 pub(crate) fn processor_seconds(pid: u32) -> Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name in brackets may contain anything.
-    let (_, fields) = stat.rsplit_once(") ").context("an odd stat file")?;
-    let ticks: u64 = fields.split(' ').skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum();
-    Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+    let used = clock_getcpuclockid(id(pid)?).and_then(|clock| clock.now()).context("the process is gone")?;
+    Ok(Duration::from(used).as_secs_f64())
 }
 
 /// Resident memory in bytes, counted exactly.
@@ -47,26 +47,28 @@ pub(crate) fn settled_bytes(pid: u32) -> Result<u64> {
 }
 
 /// How many files a process may have open.
-pub(crate) fn files_max() -> u64 {
-    getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
+pub(crate) fn files_max() -> Result<u64> {
+    Ok(getrlimit(Resource::RLIMIT_NOFILE)?.1)
 }
 
 /// Raises the limit of open files to what is allowed, also for what is started from here.
 pub(crate) fn raise_files() -> Result<()> {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
-    Ok(rustix::process::setrlimit(Resource::Nofile, raised)?)
+    let most = files_max()?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, most, most)?)
 }
 
 /// Keeps this thread, and what it starts from now on, to one core.
 pub(crate) fn pin(core: usize) -> Result<()> {
     let mut cores = CpuSet::new();
-    cores.set(core);
-    Ok(sched_setaffinity(None, &cores)?)
+    cores.set(core)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &cores)?)
 }
 
 /// Asks a process to end.
 pub(crate) fn terminate(pid: u32) -> Result<()> {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("an odd process id")?;
-    Ok(rustix::process::kill_process(pid, rustix::process::Signal::TERM)?)
+    Ok(kill(id(pid)?, Signal::SIGTERM)?)
+}
+
+fn id(pid: u32) -> Result<Pid> {
+    Ok(Pid::from_raw(i32::try_from(pid)?))
 }

@@ -3,8 +3,10 @@
 mod durable;
 mod fanout;
 mod idle;
+mod latency;
 mod resume;
 mod stalled;
+mod start;
 
 use anyhow::Result;
 
@@ -38,8 +40,10 @@ pub(crate) fn all(size: Size) -> Vec<Box<dyn Scenario>> {
     let mut all: Vec<Box<dyn Scenario>> = Vec::new();
     all.extend(fanout::scenarios(size));
     all.extend(durable::scenarios(size));
+    all.extend(latency::scenarios(size));
     all.extend(resume::scenarios(size));
     all.extend(idle::scenarios(size));
     all.extend(stalled::scenarios(size));
+    all.extend(start::scenarios(size));
     all
 }

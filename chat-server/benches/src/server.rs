@@ -186,6 +186,15 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// The server's own binary; none where it is a script.
+    pub(crate) fn binary(&self, server: &Server) -> Option<PathBuf> {
+        match server.program {
+            Program::Ours(_) => Some(self.ours.clone()),
+            Program::Peer(binary, ..) => Some(self.peers.join(binary)),
+            Program::Node(..) => None,
+        }
+    }
+
     /// Whether the program is there.
     pub(crate) fn has(&self, server: &Server) -> bool {
         match server.program {

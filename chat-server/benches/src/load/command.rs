@@ -95,6 +95,8 @@ pub(crate) struct Posted {
     pub(crate) seconds: f64,
     /// From the first post to the last answer.
     pub(crate) answered_seconds: f64,
+    /// Reads of a socket that brought something: how many deliveries there were in each says how well the server coalesces.
+    pub(crate) reads: u64,
     pub(crate) streams: Vec<StreamPosted>,
 }
 

@@ -55,13 +55,11 @@ impl Dialect {
             Self::Full { recovery: false } => {
                 write!(out, r#"40{{"rooms":{{"{room}":{offset}}},"recovery":false}}"#)
             }
-            Self::Full { recovery: true } => match before {
-                Before { pid: Some(pid), token: Some(token), .. } => {
-                    write!(out, r#"40{{"rooms":{{"{room}":0}},"pid":"{pid}","offset":"{token}"}}"#)
-                }
-                Before { pid: Some(pid), .. } => write!(out, r#"40{{"rooms":{{"{room}":0}},"pid":"{pid}"}}"#),
-                _ => write!(out, r#"40{{"rooms":{{"{room}":0}}}}"#),
-            },
+            Self::Full { recovery: true } => {
+                let pid = before.pid.map_or_else(String::new, |pid| format!(r#","pid":"{pid}""#));
+                let token = before.token.map_or_else(String::new, |token| format!(r#","offset":"{token}""#));
+                write!(out, r#"40{{"rooms":{{"{room}":{offset}}}{pid}{token}}}"#)
+            }
         };
         written.expect("a vector takes everything");
     }
@@ -178,6 +176,26 @@ mod tests {
         assert_eq!(pid(br#"40{"sid":"s"}"#), None);
         assert_eq!(token(br#"42["message",{},"tQhJ"]"#), Some("tQhJ"));
         assert_eq!(token(br#"42["chat message","x",43]"#), None);
+    }
+
+    #[test]
+    fn who_comes_back_says_how_far_it_was() {
+        let written = |dialect: Dialect, before: Before<'_>| {
+            let mut out = Vec::new();
+            dialect.connect(&mut out, "r1", before);
+            String::from_utf8(out).expect("text")
+        };
+        let before = Before { offset: 5, pid: Some("p"), token: Some("t") };
+        assert_eq!(written(Dialect::Tutorial, before), r#"40{"room":"r1","serverOffset":5}"#);
+        assert_eq!(
+            written(Dialect::Full { recovery: false }, before),
+            r#"40{"rooms":{"r1":5},"recovery":false}"#
+        );
+        assert_eq!(
+            written(Dialect::Full { recovery: true }, before),
+            r#"40{"rooms":{"r1":5},"pid":"p","offset":"t"}"#
+        );
+        assert_eq!(written(Dialect::Full { recovery: true }, Before::default()), r#"40{"rooms":{"r1":0}}"#);
     }
 
     #[test]

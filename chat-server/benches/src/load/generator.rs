@@ -1,16 +1,15 @@
 //! The event loop of the load generator: one thread, one epoll, one buffer that all connections are read into.
 
 use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use hdrhistogram::Histogram;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use rustix::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
-};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
 use super::client::{Client, State};
 use super::dialect::{self, Before, Dialect, Packet};
@@ -26,7 +25,7 @@ pub(super) struct Generator {
     poll: Poll,
     events: Events,
     /// epoll waits whole milliseconds, which is too coarse for due times.
-    timer: OwnedFd,
+    timer: TimerFd,
     /// For when it is set.
     wakes: u64,
     buffer: Vec<u8>,
@@ -60,6 +59,8 @@ pub(super) struct World {
     pub(super) delivered: u64,
     pub(super) delivered_at: u64,
     pub(super) answered_at: u64,
+    /// How often a socket had something.
+    pub(super) reads: u64,
 }
 
 pub(super) struct Room {
@@ -102,8 +103,8 @@ impl Generator {
     pub(super) fn new() -> Result<Self> {
         let poll = Poll::new()?;
         let timer =
-            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
+            TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
+        poll.registry().register(&mut SourceFd(&timer.as_fd().as_raw_fd()), TIMER, Interest::READABLE)?;
         poll.registry().register(
             &mut SourceFd(&io::stdin().as_raw_fd()),
             STANDARD_INPUT,
@@ -132,6 +133,7 @@ impl Generator {
                 delivered: 0,
                 delivered_at: 0,
                 answered_at: 0,
+                reads: 0,
             },
         })
     }
@@ -146,13 +148,8 @@ impl Generator {
             Some(until) if now < self.wakes && self.wakes <= until => None,
             Some(until) => {
                 self.wakes = until;
-                let at = Timespec {
-                    tv_sec: i64::try_from(until / 1_000_000_000)?,
-                    tv_nsec: i64::try_from(until % 1_000_000_000)?,
-                };
-                let never = Timespec { tv_sec: 0, tv_nsec: 0 };
-                let once = Itimerspec { it_interval: never, it_value: at };
-                timerfd_settime(self.timer.as_fd(), TimerfdTimerFlags::ABSTIME, &once)?;
+                let at = TimeSpec::from_duration(Duration::from_nanos(until));
+                self.timer.set(Expiration::OneShot(at), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
                 None
             }
             None => None,
@@ -235,6 +232,7 @@ impl World {
     fn read(&mut self, client: &mut Client, index: usize, buffer: &mut [u8]) -> Result<()> {
         while let Some((end, more)) = client.read(buffer)? {
             let now = clock::now();
+            self.reads += 1;
             let mut begin = 0;
             if client.state == State::Upgrading {
                 let Some(head) = memchr::memmem::find(&buffer[..end], b"\r\n\r\n") else {

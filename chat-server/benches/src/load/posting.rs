@@ -21,7 +21,7 @@ impl Generator {
                 room.stream = Some(index);
             }
         }
-        let delivered_before = self.world.delivered;
+        let (delivered_before, reads_before) = (self.world.delivered, self.world.reads);
         let mut expected = 0;
         let mut progress = (0, begun);
         for stream in &mut posting {
@@ -76,6 +76,7 @@ impl Generator {
         let streams = std::mem::take(&mut self.world.streams);
         Ok(Posted {
             seconds: clock::seconds(self.world.delivered_at.max(begun) - begun),
+            reads: self.world.reads - reads_before,
             answered_seconds: clock::seconds(self.world.answered_at.max(begun) - begun),
             streams: streams
                 .into_iter()

@@ -102,6 +102,7 @@ impl Scenario for Fanout {
             outcome.value(metric::STORE_PER_DELIVERY, cost.store * 1e6 / deliveries);
         }
         outcome.value(metric::DELIVERIES, deliveries / posted.seconds);
+        outcome.value(metric::PER_READ, deliveries / posted.reads as f64);
         let latency = posted.streams[0].delivery;
         outcome.value(metric::DELIVERY_P50, latency.p50 / 1e3);
         outcome.value(metric::DELIVERY_P99, latency.p99 / 1e3);

@@ -54,7 +54,7 @@ impl Scenario for Idle {
         pair.connect(pair.connection(1, 1, FIRST))?;
         let before = pair.server.settled_bytes()?;
         let used = pair.server.processor_seconds()?;
-        let each = usize::try_from(process::files_max())?.saturating_sub(OTHER_FILES);
+        let each = usize::try_from(process::files_max()?)?.saturating_sub(OTHER_FILES);
         let mut left = self.connections.unwrap_or(MOST) - FIRST;
         let (mut come, mut seconds) = (0, 0.0);
         let mut more = Vec::new();
@@ -74,7 +74,7 @@ impl Scenario for Idle {
                 outcome.note = Some(format!(
                     "{} connections, then: {why} (open files of a process: {})",
                     FIRST + come,
-                    process::files_max()
+                    process::files_max()?
                 ));
                 break;
             }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::Scenario;
-use crate::bench::{Bench, Outcome, Size};
+use crate::bench::{Bench, Outcome, Pair, Size};
 use crate::load::{Pace, Stream};
 use crate::metric;
 use crate::server::Server;
@@ -41,20 +41,21 @@ impl Scenario for Stalled {
     fn run(&self, bench: &Bench, server: &Server) -> Result<Outcome> {
         let mut pair = bench.start(server)?;
         pair.connect(pair.connection(1, 1, STALLED + 1))?;
-        let stream = |posts| Stream {
-            rooms: 0..1,
-            posters: 1,
-            pace: Pace::Count { posts, under_way: 16 },
-            seconds: 0.0,
-        };
-        // What the room itself keeps of its newest messages is not the readers'.
-        pair.load.post(vec![stream(POSTS)], BYTES)?;
-        let before = pair.server.settled_bytes()?;
+        // What the messages themselves take is not the readers'.
+        grown(&mut pair)?;
+        let reading = grown(&mut pair)?;
         pair.load.stall(1..STALLED + 1)?;
-        pair.load.post(vec![stream(POSTS)], BYTES)?;
-        let after = pair.server.settled_bytes()?;
+        let stalled = grown(&mut pair)?;
         let mut outcome = Outcome { amiss: pair.load.check()?, ..Outcome::default() };
-        outcome.value(metric::STALLED_BYTES, (after as f64 - before as f64) / STALLED as f64);
+        outcome.value(metric::STALLED_BYTES, (stalled - reading) / STALLED as f64);
         Ok(outcome)
     }
+}
+
+/// By how much the server's memory grows by so many messages more.
+fn grown(pair: &mut Pair) -> Result<f64> {
+    let before = pair.server.settled_bytes()?;
+    let pace = Pace::Count { posts: POSTS, under_way: 16 };
+    pair.load.post(vec![Stream { rooms: 0..1, posters: 1, pace, seconds: 0.0 }], BYTES)?;
+    Ok(pair.server.settled_bytes()? as f64 - before as f64)
 }
