@@ -11,6 +11,7 @@ mod loader;
 mod machine;
 mod metric;
 mod options;
+mod plot;
 mod process;
 mod report;
 mod results;
@@ -159,7 +160,12 @@ fn describe(scenario: &dyn Scenario) -> ScenarioDone {
 }
 
 fn write_report(results: &Results, out: &Path) -> Result<()> {
-    let text = report::markdown(results);
+    let pictures = plot::all(results)?;
+    for (name, drawn) in &pictures {
+        fs::write(out.join(name), drawn)?;
+    }
+    let names: Vec<String> = pictures.into_iter().map(|(name, _)| name).collect();
+    let text = report::markdown(results, &names);
     fs::write(out.join("RESULTS.md"), &text)?;
     println!("{text}");
     Ok(())

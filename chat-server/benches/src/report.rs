@@ -11,8 +11,8 @@ use crate::statistics::Spread;
 const OURS: &str = "ours-memory";
 const OURS_DURABLE: &str = "ours-sqlite";
 
-/// A table for each scenario: servers down, metrics across.
-pub(crate) fn markdown(results: &Results) -> String {
+/// The pictures, and a table for each scenario: servers down, metrics across.
+pub(crate) fn markdown(results: &Results, pictures: &[String]) -> String {
     let mut text = String::new();
     let machine = &results.machine;
     writeln!(text, "# Results\n\nGenerated; do not edit. [README](../README.md) says what is measured and how to read it.\n").expect(MEMORY);
@@ -28,6 +28,9 @@ pub(crate) fn markdown(results: &Results) -> String {
         machine.command,
     )
     .expect(MEMORY);
+    for picture in pictures {
+        writeln!(text, "![{picture}]({picture})\n").expect(MEMORY);
+    }
     for scenario in &results.scenarios {
         writeln!(text, "## {}\n\n{}\n", scenario.name, scenario.what).expect(MEMORY);
         text += &table(results, &scenario.name);
@@ -39,13 +42,8 @@ pub(crate) fn markdown(results: &Results) -> String {
 const MEMORY: &str = "writing to memory does not fail";
 
 fn table(results: &Results, scenario: &str) -> String {
-    let metrics: Vec<Metric> = metric::ALL
-        .iter()
-        .copied()
-        .filter(|metric| {
-            results.runs.iter().any(|run| run.scenario == scenario && run.value(*metric).is_some())
-        })
-        .collect();
+    let metrics: Vec<Metric> =
+        metric::ALL.iter().copied().filter(|metric| results.measured(scenario, *metric)).collect();
     let main = results.runs.iter().find(|run| run.scenario == scenario).and_then(|run| run.values.first());
     let main = metrics.iter().copied().find(|metric| main.is_some_and(|(name, _)| name == metric.name));
     let ran = |server: &str| results.of(scenario, server).next().is_some();
@@ -107,7 +105,7 @@ fn of_spread(spread: Spread) -> String {
 }
 
 /// By three digits.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let size = value.abs();
     let decimals = if size < 1.0 {
         3

@@ -74,6 +74,10 @@ impl Results {
         self.runs.iter().filter(move |run| run.scenario == scenario && run.server == server)
     }
 
+    pub(crate) fn measured(&self, scenario: &str, metric: Metric) -> bool {
+        self.runs.iter().any(|run| run.scenario == scenario && run.value(metric).is_some())
+    }
+
     /// By round.
     pub(crate) fn values(&self, scenario: &str, server: &str, metric: Metric) -> Vec<(usize, f64)> {
         self.of(scenario, server).filter_map(|run| Some((run.round, run.value(metric)?))).collect()

@@ -8,9 +8,9 @@ use crate::load::{Pace, Stream};
 use crate::metric;
 use crate::server::Server;
 
-const STALLED: usize = 200;
+const STALLED: usize = 100;
 /// More in all than the system's buffers of a connection take.
-const POSTS: u64 = 8_000;
+const POSTS: u64 = 6_000;
 const BYTES: usize = 1_000;
 
 struct Stalled;
