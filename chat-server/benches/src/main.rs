@@ -57,7 +57,7 @@ fn measure(options: &Options, out: &Path) -> Result<()> {
     let pairs: Vec<(&dyn Scenario, &Server)> = scenarios
         .iter()
         .flat_map(|scenario| servers.iter().map(move |server| (scenario.as_ref(), *server)))
-        .filter(|(scenario, server)| scenario.fits(server))
+        .filter(|(scenario, server)| fits(*scenario, server))
         .collect();
     if options.list {
         for (scenario, server) in &pairs {
@@ -98,7 +98,7 @@ fn measure(options: &Options, out: &Path) -> Result<()> {
     // Scenario by scenario, and in each round all servers in turn: what is compared is measured close together.
     for scenario in &scenarios {
         for round in 0..rounds {
-            let servers = there.iter().filter(|server| scenario.fits(server));
+            let servers = there.iter().filter(|server| fits(scenario.as_ref(), server));
             steps.extend(servers.map(|server| (scenario.as_ref(), *server, round)));
         }
     }
@@ -153,6 +153,11 @@ fn tell(run: &Run) {
     if let Some(note) = &run.note {
         eprintln!("   {note}");
     }
+}
+
+/// Who measures by itself measures durable posts only.
+fn fits(scenario: &dyn Scenario, server: &Server) -> bool {
+    scenario.fits(server) && (!server.measures_itself() || scenario.group() == "durable")
 }
 
 fn describe(scenario: &dyn Scenario) -> ScenarioDone {

@@ -34,7 +34,7 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) peers: Option<PathBuf>,
     /// Where results go. [default: results, beside this package's manifest]
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(crate) out: Option<PathBuf>,
     /// Where servers keep messages while they are measured: on the disk that matters. [default: target/data of this package]
     #[arg(long)]

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::clock;
 use crate::load::Dialect;
@@ -38,6 +38,7 @@ enum Program {
     Ours(Store),
     Peer(&'static str, &'static [&'static str], Data),
     Node(&'static str, &'static [&'static str], Data),
+    Bun(&'static str),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,8 @@ enum Data {
 
 const FULL: Dialect = Dialect::Full { recovery: true };
 const FULL_WITHOUT_RECOVERY: Dialect = Dialect::Full { recovery: false };
+
+pub(crate) const BARE_SQLITE: &str = "bare-sqlite";
 
 /// All that there are, in the order in which they take their turns.
 pub(crate) const SERVERS: &[Server] = &[
@@ -84,6 +87,15 @@ pub(crate) const SERVERS: &[Server] = &[
             "bare",
             &["--frame", "ours", "--mode", "coalesced", "--history", "1000"],
         )
+    },
+    // Its program measures by itself: see scenarios/durable.rs.
+    Server {
+        durable: true,
+        ..peer(BARE_SQLITE, "batched inserts into SQLite with synchronous=FULL", FULL, "bare-sqlite", &[])
+    },
+    Server {
+        program: Program::Bun("bun.js"),
+        ..node("bun", "Bun's own WebSocket server and topics", "", &[], Data::None)
     },
     peer("socketioxide", "socketioxide, no database", Dialect::Tutorial, "socketioxide", &[]),
     Server {
@@ -156,9 +168,14 @@ const fn node(
 }
 
 impl Server {
-    /// A limit, which is no chat: it keeps nothing in order and watches over nobody.
+    /// A limit, which is no chat: it has no heartbeat, no users, nothing that could be refused.
     pub(crate) fn is_limit(&self) -> bool {
-        self.name.starts_with("bare-")
+        self.name.starts_with("bare-") || self.name == "bun"
+    }
+
+    /// Whether nobody can connect to it, since it does its work by itself.
+    pub(crate) fn measures_itself(&self) -> bool {
+        self.name == BARE_SQLITE
     }
 
     fn nodes(&self) -> usize {
@@ -186,13 +203,45 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    fn bun(&self) -> PathBuf {
+        self.node.join("node_modules/.bin/bun")
+    }
+
     /// The server's own binary; none where it is a script.
     pub(crate) fn binary(&self, server: &Server) -> Option<PathBuf> {
         match server.program {
             Program::Ours(_) => Some(self.ours.clone()),
             Program::Peer(binary, ..) => Some(self.peers.join(binary)),
-            Program::Node(..) => None,
+            Program::Node(..) | Program::Bun(_) => None,
         }
+    }
+
+    /// What a program says that measures by itself, with a new file to do that in.
+    pub(crate) fn output_alone(&self, server: &Server, arguments: &[&str]) -> Result<Vec<u8>> {
+        self.empty()?;
+        let mut command = Command::new(self.binary(server).context("it has no binary")?);
+        command.args(arguments).arg("--db").arg(self.data.join("messages.db"));
+        let output = self.on_core(|| command.output())??;
+        ensure!(output.status.success(), "it ended with {}", output.status);
+        Ok(output.stdout)
+    }
+
+    /// A new thread has the cores of the one that starts it, and so has a new process; whoever calls this stays on its own.
+    fn on_core<T: Send>(&self, start: impl FnOnce() -> T + Send) -> Result<T> {
+        thread::scope(|scope| {
+            let started = scope.spawn(|| {
+                self.core.map_or(Ok(()), process::pin)?;
+                Ok(start())
+            });
+            started.join().expect("starting a process does not panic")
+        })
+    }
+
+    fn empty(&self) -> Result<()> {
+        if self.data.exists() {
+            fs::remove_dir_all(&self.data)?;
+        }
+        Ok(fs::create_dir_all(&self.data)?)
     }
 
     /// Whether the program is there.
@@ -203,6 +252,7 @@ impl Place {
             }
             Program::Ours(_) => self.ours.exists(),
             Program::Peer(binary, ..) => self.peers.join(binary).exists(),
+            Program::Bun(_) => self.bun().exists(),
             Program::Node(script, ..) => {
                 self.node.join(script).exists() && self.node.join("node_modules").exists()
             }
@@ -221,10 +271,7 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(server: &Server, place: &Place) -> Result<Self> {
-        if place.data.exists() {
-            fs::remove_dir_all(&place.data)?;
-        }
-        fs::create_dir_all(&place.data)?;
+        place.empty()?;
         let mut running = Self { nodes: Vec::new(), store: None, start_seconds: 0.0 };
         let mut redis = None;
         if let Program::Ours(Store::Redis(_)) = server.program {
@@ -325,8 +372,13 @@ fn command(server: &Server, place: &Place, port: u16, redis: Option<u16>) -> Com
         Program::Peer(binary, arguments, data) => (Command::new(place.peers.join(binary)), arguments, data),
         Program::Node(script, arguments, data) => {
             let mut command = Command::new("node");
-            command.arg(place.node.join(script));
+            command.env("NODE_ENV", "production").arg(place.node.join(script));
             (command, arguments, data)
+        }
+        Program::Bun(script) => {
+            let mut command = Command::new(place.bun());
+            command.arg(place.node.join(script));
+            (command, &[][..], Data::None)
         }
     };
     command.args(arguments).args(["--listen", &format!("0.0.0.0:{port}")]);
@@ -339,16 +391,7 @@ fn command(server: &Server, place: &Place, port: u16, redis: Option<u16>) -> Com
 fn spawn(mut command: Command, place: &Place, name: &str) -> Result<Child> {
     let log = File::create(place.data.join(format!("{name}.log")))?;
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    // A new thread has the cores of the one that starts it, and so has a new process; this one goes back to its own.
-    thread::scope(|scope| {
-        let started = scope.spawn(move || {
-            if let Some(core) = place.core {
-                process::pin(core)?;
-            }
-            command.spawn().with_context(|| format!("{command:?} cannot be started"))
-        });
-        started.join().expect("starting a process does not panic")
-    })
+    place.on_core(|| command.spawn())?.with_context(|| format!("{name} cannot be started"))
 }
 
 fn wait_until_listening(child: &mut Child, port: u16, log: &Path) -> Result<()> {
