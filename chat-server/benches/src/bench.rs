@@ -32,8 +32,11 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// What came of nothing, such as a cost per message where no message came, is no value.
     pub(crate) fn value(&mut self, metric: Metric, value: f64) {
-        self.values.push((metric, value));
+        if value.is_finite() {
+            self.values.push((metric, value));
+        }
     }
 }
 

@@ -24,7 +24,7 @@ use client::{Client, State};
 use generator::{Generator, Room};
 
 /// How long nothing may happen until what has not come is given up.
-const PATIENCE_SECONDS: f64 = 5.0;
+const PATIENCE_SECONDS: f64 = 10.0;
 
 /// Carries out what standard input says until it ends.
 pub(crate) fn run() -> Result<()> {
@@ -127,7 +127,7 @@ impl Generator {
             }
             if seen != arrived {
                 (seen, moved) = (arrived, clock::now());
-            } else if clock::seconds(clock::now() - moved) > 2.0 * PATIENCE_SECONDS {
+            } else if clock::seconds(clock::now() - moved) > PATIENCE_SECONDS {
                 self.world.stopped.get_or_insert_with(|| "the server lets nobody in any more".to_owned());
                 return Ok(arrived);
             }

@@ -70,11 +70,13 @@ fn measure(options: &Options, out: &Path) -> Result<()> {
     process::raise_files()?;
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let core = |core| (1 < cores).then_some(core);
+    let data = options.data.clone().unwrap_or_else(|| build::here().join("target"));
     let place = Place {
         ours: options.ours.clone().unwrap_or(built.ours),
         peers: built.peers,
         node: built.node,
-        data: options.data.clone().unwrap_or_else(|| build::here().join("target/data")),
+        // Of its own, whatever else is measured on this machine.
+        data: data.join(format!("chat-bench-{}", std::process::id())),
         core: core(options.server_core),
     };
     let bench = Bench { place, load_core: core(options.load_core), size };
@@ -124,6 +126,7 @@ fn measure(options: &Options, out: &Path) -> Result<()> {
         // What was measured so far stays, whatever happens.
         results.write(&out.join(RESULTS))?;
     }
+    fs::remove_dir_all(&bench.place.data)?;
     write_report(&results, out)
 }
 

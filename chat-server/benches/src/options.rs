@@ -36,7 +36,7 @@ pub(crate) struct Options {
     /// Where results go. [default: results, beside this package's manifest]
     #[arg(long, global = true)]
     pub(crate) out: Option<PathBuf>,
-    /// Where servers keep messages while they are measured: on the disk that matters. [default: target/data of this package]
+    /// Where servers keep messages while they are measured: on the disk that matters. [default: target of this package]
     #[arg(long)]
     pub(crate) data: Option<PathBuf>,
     /// The core that servers run on, all of them on one.

@@ -95,7 +95,10 @@ pub(super) fn read(packet: &[u8]) -> Packet<'_> {
         [b'4', b'3', rest @ ..] => {
             let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
             match number(&rest[..digits]) {
-                Some(ack) => Packet::Answer { ack, ok: !rest[digits..].starts_with(br#"[{"ok":false"#) },
+                Some(ack) => {
+                    let said = &rest[digits..];
+                    Packet::Answer { ack, ok: said == b"[]" || said.starts_with(br#"[{"ok":true"#) }
+                }
                 None => Packet::Other(packet),
             }
         }
@@ -167,7 +170,7 @@ mod tests {
     fn answers_are_read() {
         assert_eq!(read(b"4317[]"), Packet::Answer { ack: 17, ok: true });
         assert_eq!(read(br#"430[{"ok":true,"offset":3}]"#), Packet::Answer { ack: 0, ok: true });
-        assert_eq!(read(br#"430[{"ok":false,"error":{}}]"#), Packet::Answer { ack: 0, ok: false });
+        assert_eq!(read(br#"430[{"error":{},"ok":false}]"#), Packet::Answer { ack: 0, ok: false });
     }
 
     #[test]
