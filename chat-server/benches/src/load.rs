@@ -95,22 +95,18 @@ impl Generator {
                 stream: None,
             });
         }
-        let begun = clock::now();
-        let arrived = self.open_all(first..self.clients.len(), connect.under_way)?;
-        Ok(Connected {
-            clients: arrived,
-            seconds: clock::seconds(clock::now() - begun),
-            stopped: self.world.stopped.take(),
-        })
+        let (clients, seconds) = self.open_all(first..self.clients.len(), connect.under_way)?;
+        Ok(Connected { clients, seconds, stopped: self.world.stopped.take() })
     }
 
-    /// Opens connections until all have arrived or one has failed; how many have arrived.
-    fn open_all(&mut self, clients: Range<usize>, under_way: usize) -> Result<usize> {
+    /// Opens connections until all have arrived or one has failed; how many have arrived, and within how many seconds.
+    fn open_all(&mut self, clients: Range<usize>, under_way: usize) -> Result<(usize, f64)> {
         let (count, before, dropped) = (clients.len(), self.world.arrived, self.world.dropped);
         self.world.stopped = None;
         let mut waiting = clients;
         let mut opened = 0;
-        let (mut seen, mut moved) = (0, clock::now());
+        let begun = clock::now();
+        let (mut seen, mut moved) = (0, begun);
         loop {
             let arrived = self.world.arrived - before;
             while self.world.stopped.is_none() && opened - arrived < under_way {
@@ -121,15 +117,15 @@ impl Generator {
                     Err(error) => self.world.stopped = Some(error.to_string()),
                 }
             }
-            let failed = usize::try_from(self.world.dropped - dropped)?;
-            if arrived == count || (self.world.stopped.is_some() && opened <= arrived + failed) {
-                return Ok(arrived);
-            }
             if seen != arrived {
                 (seen, moved) = (arrived, clock::now());
             } else if clock::seconds(clock::now() - moved) > PATIENCE_SECONDS {
                 self.world.stopped.get_or_insert_with(|| "the server lets nobody in any more".to_owned());
-                return Ok(arrived);
+                return Ok((arrived, clock::seconds(moved - begun)));
+            }
+            let failed = usize::try_from(self.world.dropped - dropped)?;
+            if arrived == count || (self.world.stopped.is_some() && opened <= arrived + failed) {
+                return Ok((arrived, clock::seconds(moved - begun)));
             }
             self.turn(Some(clock::now() + 100_000_000))?;
         }
@@ -147,7 +143,7 @@ impl Generator {
     fn open_held(&mut self, clients: Range<usize>) -> Result<()> {
         self.world.hold = true;
         let count = clients.len();
-        let opened = self.open_all(clients, 200)?;
+        let (opened, _) = self.open_all(clients, 200)?;
         if opened < count {
             bail!("only {opened} of {count} came back: {:?}", self.world.stopped);
         }

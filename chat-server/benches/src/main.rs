@@ -51,7 +51,7 @@ const RESULTS: &str = "results.json";
 
 fn measure(options: &Options, out: &Path) -> Result<()> {
     let size = if options.quick { Size::Quick } else { Size::Full };
-    let rounds = options.rounds.unwrap_or(if options.quick { 1 } else { 5 });
+    let rounds = options.rounds.unwrap_or(if options.quick { 1 } else { 3 });
     let scenarios = chosen_scenarios(options, size)?;
     let servers = chosen_servers(options)?;
     let pairs: Vec<(&dyn Scenario, &Server)> = scenarios

@@ -18,7 +18,7 @@ pub(crate) struct Options {
     /// Only these servers, such as ours-memory,bare-singly.
     #[arg(long, value_delimiter = ',')]
     pub(crate) servers: Vec<String>,
-    /// How often everything is measured. [default: 5, with --quick 1]
+    /// How often everything is measured. [default: 3, with --quick 1]
     #[arg(long)]
     pub(crate) rounds: Option<usize>,
     /// Says what would be measured, and stops.

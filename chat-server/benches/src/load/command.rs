@@ -84,6 +84,7 @@ pub(crate) enum Answer {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Connected {
     pub(crate) clients: usize,
+    /// Until the last of them was there.
     pub(crate) seconds: f64,
     /// Why not all of them are there.
     pub(crate) stopped: Option<String>,
