@@ -1,0 +1,49 @@
+//! What is done to the servers. Each scenario is a module that says what it does and what it reports; a new one is added to [`all`].
+
+mod durable;
+mod fanout;
+mod idle;
+mod latency;
+mod resume;
+mod stalled;
+mod start;
+
+use anyhow::Result;
+
+use crate::bench::{Bench, Outcome, Size};
+use crate::server::Server;
+
+/// Of each message, if nothing else is said: about a line of chat.
+const TEXT_BYTES: usize = 100;
+
+pub(crate) trait Scenario {
+    /// By which `--only` chooses it, with others of the kind.
+    fn group(&self) -> &'static str;
+
+    fn name(&self) -> String;
+
+    /// One sentence.
+    fn what(&self) -> String;
+
+    /// Whether it can be done to this server.
+    fn fits(&self, server: &Server) -> bool;
+
+    /// Does it once, to a server with nothing in it. What is reported first counts most.
+    ///
+    /// # Errors
+    /// Where the server, or the machine, does not get through with it: that is a result, too.
+    fn run(&self, bench: &Bench, server: &Server) -> Result<Outcome>;
+}
+
+/// In the order in which they are done.
+pub(crate) fn all(size: Size) -> Vec<Box<dyn Scenario>> {
+    let mut all: Vec<Box<dyn Scenario>> = Vec::new();
+    all.extend(fanout::scenarios(size));
+    all.extend(durable::scenarios(size));
+    all.extend(latency::scenarios(size));
+    all.extend(resume::scenarios(size));
+    all.extend(idle::scenarios(size));
+    all.extend(stalled::scenarios(size));
+    all.extend(start::scenarios(size));
+    all
+}
