@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chat_transport_socketio::chat::Guests;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 
 use crate::rules::Rules;
 use crate::settings::{Given, Refused};
@@ -33,7 +35,7 @@ const SECONDS_MAX: u64 = 3_600;
 const DAYS_MAX: u32 = 100_000;
 
 /// The checked configuration. Zero in a setting for which zero means "no limit" is `None` here.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) store: StoreUrl,
@@ -139,10 +141,9 @@ pub(crate) enum KeptMessages {
     Newest(NonZeroU32),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Log {
-    /// A list of directives as `tracing_subscriber::EnvFilter` takes it, already checked.
-    pub(crate) filter: String,
+    pub(crate) filter: Targets,
     pub(crate) format: LogFormat,
 }
 
@@ -200,7 +201,7 @@ impl Config {
                 })?,
             },
             log: Log {
-                filter: given.read("log", "info".to_owned(), log_filter)?,
+                filter: given.read("log", Targets::new().with_default(LevelFilter::INFO), log_filter)?,
                 format: given.read("log-format", LogFormat::Text, log_format)?,
             },
         })
@@ -443,13 +444,10 @@ fn origins(given: Vec<Option<String>>) -> Origins {
     given.into_iter().collect::<Option<Vec<_>>>().map_or(Origins::Any, Origins::Listed)
 }
 
-fn log_filter(text: &str) -> Result<String, String> {
-    match tracing_subscriber::EnvFilter::try_new(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(_) => {
-            Err("write error, warn, info, debug or trace, or a list such as info,chat_core=debug".to_owned())
-        }
-    }
+fn log_filter(text: &str) -> Result<Targets, String> {
+    text.parse().map_err(|_| {
+        "write error, warn, info, debug or trace, or a list such as info,chat_core=debug".to_owned()
+    })
 }
 
 fn log_format(text: &str) -> Result<LogFormat, String> {
@@ -488,7 +486,7 @@ mod tests {
             config.keep,
             Keep { messages: KeptMessages::StoresDefault, age_max: None, replicas: 0, keys: DAY * 7 }
         );
-        assert_eq!(config.log, Log { filter: "info".to_owned(), format: LogFormat::Text });
+        assert_eq!(config.log, Log { filter: "info".parse().unwrap(), format: LogFormat::Text });
     }
 
     fn with_files(arguments: &[&str]) -> Result<Config, String> {
