@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use futures_util::{FutureExt, TryFutureExt};
 use redis::aio::{AsyncPushSender, ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClientBuilder;
@@ -237,11 +238,12 @@ impl Link {
         match &mut self.connection {
             Connection::One(connection) => connection.subscribe(channels).await,
             Connection::Cluster(connection) => {
-                // Channels of one command must be in one slot.
-                for channel in channels {
-                    connection.ssubscribe(channel).await?;
-                }
-                Ok(())
+                // Channels of one command must be in one slot. One after the other would take as many round trips.
+                let each = channels.iter().map(|channel| {
+                    let mut connection = connection.clone();
+                    async move { connection.ssubscribe(channel).await }
+                });
+                try_join_all(each).await.map(drop)
             }
         }
     }

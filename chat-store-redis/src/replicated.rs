@@ -8,7 +8,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use chat_core::{StoreError, StoreResult};
-use futures_util::future::{join_all, try_join_all};
+use futures_util::StreamExt;
+use futures_util::future::try_join_all;
+use futures_util::stream::FuturesUnordered;
 use redis::aio::ConnectionLike;
 use redis::cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr};
 use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisResult, ServerErrorKind, Value, cmd};
@@ -76,20 +78,51 @@ impl Replicated {
 impl Writer {
     /// Ends when the store is dropped.
     async fn run(self, mut jobs: mpsc::Receiver<Job>) {
-        let mut batch = Vec::new();
-        while 0 < jobs.recv_many(&mut batch, BATCH_MAX).await {
-            // In a cluster only what has one key is sure to be on one connection: if one key of a pipeline has moved, all of it is sent elsewhere.
-            let mut groups: BTreeMap<String, Vec<Job>> = BTreeMap::new();
-            for job in batch.drain(..) {
-                let group = if matches!(self.line.link().connection, Connection::Cluster(_)) {
-                    job.key.clone()
-                } else {
-                    String::new()
+        let mut taken = Vec::new();
+        // One batch of each is under way, and these have come since. They wait for nothing but that one: another group's server may be away.
+        let mut groups: BTreeMap<String, Vec<Job>> = BTreeMap::new();
+        let mut waiting = 0;
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            let ready: Vec<String> = tokio::select! {
+                count = jobs.recv_many(&mut taken, BATCH_MAX), if waiting < QUEUE_MAX => {
+                    if count == 0 {
+                        return;
+                    }
+                    waiting += count;
+                    self.sort(&mut taken, &mut groups)
+                }
+                Some(group) = under_way.next() => vec![group],
+            };
+            for group in ready {
+                let Some(mut batch) = groups.remove(&group).filter(|batch| !batch.is_empty()) else {
+                    continue;
                 };
-                groups.entry(group).or_default().push(job);
+                let later = batch.split_off(batch.len().min(BATCH_MAX));
+                waiting -= batch.len();
+                groups.insert(group.clone(), later);
+                under_way.push(async {
+                    self.write(batch).await;
+                    group
+                });
             }
-            join_all(groups.into_values().map(|group| self.write(group))).await;
         }
+    }
+
+    /// Puts each where it belongs. Answers the groups of which nothing is under way.
+    fn sort(&self, taken: &mut Vec<Job>, groups: &mut BTreeMap<String, Vec<Job>>) -> Vec<String> {
+        // In a cluster only what has one key is sure to be on one connection: if one key of a pipeline has moved, all of it is sent elsewhere.
+        let is_cluster = matches!(self.line.link().connection, Connection::Cluster(_));
+        let mut idle = Vec::new();
+        for job in taken.drain(..) {
+            let group = if is_cluster { job.key.clone() } else { String::new() };
+            let batch = groups.entry(group).or_insert_with_key(|group| {
+                idle.push(group.clone());
+                Vec::new()
+            });
+            batch.push(job);
+        }
+        idle
     }
 
     async fn write(&self, jobs: Vec<Job>) {

@@ -14,6 +14,8 @@ use chat_core::{
 };
 use chat_store_redis::{Caution, RedisOptions, RedisStore};
 use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use support::proxy::Proxy;
 use support::{Cluster, Server, Watched, eventually};
 use tokio::sync::watch;
@@ -656,6 +658,52 @@ async fn what_too_few_replicas_have_is_neither_acknowledged_nor_told() {
     let (sure, ()) = tokio::join!(post(&one, &a, "2"), async { replica.restart().await });
     assert_eq!(sure, 2);
     assert_eq!(read(&reader, 1).await, numbered(2..=2));
+}
+
+#[tokio::test]
+async fn a_shard_that_stands_still_holds_up_no_room_of_another_one() {
+    let cluster = Cluster::start(3).await.with_replicas().await;
+    let mut options = RedisOptions::cluster(cluster.urls());
+    options.replicas_min = 1;
+    options.response_timeout = SOON * 2;
+    options.heartbeat_interval = Duration::from_secs(3_600);
+    let store = options.connect().await.unwrap();
+    // So many that they are on every connection.
+    let (away, mut here) = rooms_away_and_here(&cluster, 300).await;
+    here.truncate(20);
+    let everywhere = async |key| join_all(here.iter().map(|room| append(&store, room, key))).await;
+    everywhere("1").await;
+    cluster.primaries[0].signal("STOP");
+    let log = store.clone();
+    let stuck = tokio::spawn(async move {
+        let posts: FuturesUnordered<_> = away.iter().map(|room| log.append(room, draft("1"))).collect();
+        posts.into_future().await.0
+    });
+    // What is posted when those are under way is behind them.
+    everywhere("2").await;
+    everywhere("3").await;
+    assert!(!stuck.is_finished(), "they have waited for the other shard");
+    stuck.abort();
+}
+
+/// Of so many rooms those whose shard is the first, and the others.
+async fn rooms_away_and_here(cluster: &Cluster, count: u32) -> (Vec<RoomId>, Vec<RoomId>) {
+    // Nobody is chosen in the place of a primary that stands still.
+    for server in cluster.primaries.iter().chain(&cluster.replicas) {
+        let mut patient = redis::cmd("CONFIG");
+        patient.arg("SET").arg("cluster-node-timeout").arg(60_000);
+        patient.query_async::<()>(&mut server.connection().await).await.unwrap();
+    }
+    let mut connection = cluster.primaries[0].connection().await;
+    let (mut away, mut here) = (Vec::new(), Vec::new());
+    for number in 0..count {
+        let mut slot = redis::cmd("CLUSTER");
+        slot.arg("KEYSLOT").arg(format!("chat:{{r{number}}}"));
+        let slot: u16 = slot.query_async(&mut connection).await.unwrap();
+        let rooms = if slot < 16_384 / 3 { &mut away } else { &mut here };
+        rooms.push(room(&format!("r{number}")));
+    }
+    (away, here)
 }
 
 /// How often each command was executed by `action`, those within scripts included.
