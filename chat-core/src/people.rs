@@ -88,7 +88,13 @@ impl People {
 
     /// Somebody has a connection of a user by that ticket.
     pub(crate) fn taken_over(&self, id: &UserId, connection: &ConnectionId, ticket: Ticket) {
-        for desk in self.desks(id).iter().filter(|desk| desk.connection.as_ref() == Some(connection)) {
+        let mut desks: Vec<Arc<Desk>> = Vec::new();
+        if let Some(person) = self.lock().get(id) {
+            desks.extend(
+                person.desks.iter().filter(|desk| desk.connection.as_ref() == Some(connection)).cloned(),
+            );
+        }
+        for desk in desks {
             desk.tenure.hear(ticket);
             desk.wake.wake();
         }

@@ -17,9 +17,9 @@ use crate::error::StoreResult;
 use crate::id::{ConnectionId, RoomId, UserId};
 use crate::people::Desk;
 
-/// A ticket that takes longer is of no use: the client may have gone on to another node meanwhile, whose ticket would be the smaller one. Clients
-/// do not come back sooner than in half a second, so both would have to be in trouble at once.
-const PROMPT: Duration = Duration::from_secs(2);
+/// A ticket that takes longer is of no use: the client may have gone on to another node meanwhile, whose ticket would be the smaller one. The official
+/// clients do not come back sooner than in half a second.
+const PROMPT: Duration = Duration::from_millis(400);
 /// A node that had lost its way to the store is told when it has found it again.
 const AGAIN: Duration = Duration::from_secs(10);
 /// Who is about to draw is not compared with anybody before.

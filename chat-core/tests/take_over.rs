@@ -209,7 +209,7 @@ async fn a_node_that_could_not_ask_the_store_at_once_throws_nobody_out_later() {
     let next = knocks(&cut_off, "ada", "phone", "phone").await;
     faults.outage();
     next.take_over();
-    sleep(Duration::from_millis(500)).await;
+    sleep(Duration::from_millis(200)).await;
     faults.heal();
     assert!(is_told(&now, SOON).await);
     assert!(has_it(&next));

@@ -39,22 +39,13 @@ fn has_not_happened(error: &RedisError) -> bool {
         // A script that was ended in its middle may have written.
         ErrorKind::Server(ServerErrorKind::ExecAbort | ServerErrorKind::NotBusy) => false,
         ErrorKind::Server(ServerErrorKind::ResponseError) => false,
+        // A cluster's client has tried more than once by then, and it may have happened the first time.
+        ErrorKind::Server(ServerErrorKind::ClusterDown | ServerErrorKind::MasterDown) => false,
         ErrorKind::Server(_) => true,
-        ErrorKind::Extension => matches!(
-            error.code(),
-            Some(
-                "OOM"
-                    | "MISCONF"
-                    | "NOAUTH"
-                    | "NOPERM"
-                    | "NOREPLICAS"
-                    | "MASTERDOWN"
-                    | "BUSY"
-                    | "CLUSTERDOWN"
-            )
-        ),
+        ErrorKind::Extension => {
+            matches!(error.code(), Some("OOM" | "MISCONF" | "NOAUTH" | "NOPERM" | "NOREPLICAS" | "BUSY"))
+        }
         ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig | ErrorKind::Client => true,
-        ErrorKind::ClusterConnectionNotFound => true,
         _ => error.is_connection_refusal(),
     }
 }

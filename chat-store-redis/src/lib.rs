@@ -45,7 +45,7 @@
 //! must not lose anything, all replicas are waited for.
 //!
 //! # Which server is asked
-//! With Sentinel: a majority of the sentinels is asked where the primary is, at each connection and each
+//! With Sentinel: the sentinels are asked where the primary is, and a majority of them waited for, at each connection and each
 //! [`heartbeat_interval`](RedisOptions::heartbeat_interval), and the one that knows of the latest failover is believed; the server itself is asked for its
 //! `ROLE` (which its user must be allowed to ask). Connections to any other one are given up. One server, or a managed endpoint: the address is connected
 //! to anew when a connection is lost or dead, and when the server there takes no writes any more.

@@ -35,7 +35,7 @@ pub struct RedisOptions {
     pub response_timeout: Duration,
     /// How long connecting may take.
     pub connection_timeout: Duration,
-    /// How often the connection for news is asked whether it still is one, so how late a dead one may be noticed. 5 seconds.
+    /// How often a connection is asked whether it still is one, so how late a dead one may be noticed. 5 seconds.
     pub heartbeat_interval: Duration,
 }
 

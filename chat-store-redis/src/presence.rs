@@ -188,7 +188,8 @@ impl Presence for RedisStore {
             let mut done = cmd("SREM");
             done.arg(index).arg(name);
             let _: u64 = done.query_async(&mut self.link()).await.map_err(of_write)?;
-            Ok(departures)
+            // A seat that the node took since the first look is in no index any more, and would stay.
+            Ok([departures, self.evict_from(&room, node).await?].concat())
         });
         let departures = in_order(evictions.collect()).await?;
         self.turns().forget(node);

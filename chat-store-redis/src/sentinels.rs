@@ -1,5 +1,6 @@
-//! Redis Sentinel: who is the primary. One that was cut off from the others goes on naming the old one, so a majority is asked, and whoever
-//! knows of the latest failover is believed.
+//! Redis Sentinel: who is the primary. One that was cut off from the others goes on naming the old one, so all are asked, a majority is waited for,
+//! and whoever knows of the latest failover is believed. Where fewer than a majority answer, they are believed all the same: a minority that is left
+//! is no reason to leave Redis alone, though no failover can happen then.
 
 use std::collections::BTreeMap;
 
