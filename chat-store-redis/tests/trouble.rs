@@ -686,6 +686,30 @@ async fn a_shard_that_stands_still_holds_up_no_room_of_another_one() {
     stuck.abort();
 }
 
+#[tokio::test]
+async fn a_server_is_told_a_script_that_it_does_not_know_though_another_shard_stands_still() {
+    let cluster = Cluster::start(3).await.with_replicas().await;
+    let (_, here) = rooms_away_and_here(&cluster, 12).await;
+    for replicas_min in [0, 1] {
+        let mut options = RedisOptions::cluster(cluster.urls());
+        options.replicas_min = replicas_min;
+        options.heartbeat_interval = Duration::from_secs(3_600);
+        // Nobody waits for the shard that stands still.
+        options.response_timeout = SOON * 2;
+        let store = options.connect().await.unwrap();
+        append(&store, &here[0], &format!("before {replicas_min}")).await;
+        for primary in &cluster.primaries[1..] {
+            let mut forget = redis::cmd("SCRIPT");
+            forget.arg("FLUSH").query_async::<()>(&mut primary.connection().await).await.unwrap();
+        }
+        cluster.primaries[0].signal("STOP");
+        let key = format!("after {replicas_min}");
+        let appends = here.iter().map(|room| append(&store, room, &key));
+        timeout(SOON, join_all(appends)).await.expect("they are stored");
+        cluster.primaries[0].signal("CONT");
+    }
+}
+
 /// Of so many rooms those whose shard is the first, and the others.
 async fn rooms_away_and_here(cluster: &Cluster, count: u32) -> (Vec<RoomId>, Vec<RoomId>) {
     // Nobody is chosen in the place of a primary that stands still.
