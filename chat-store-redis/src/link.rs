@@ -5,11 +5,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
 use futures_util::{FutureExt, TryFutureExt};
 use redis::aio::{AsyncPushSender, ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo};
 use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, IntoConnectionInfo, Pipeline,
@@ -23,8 +23,11 @@ use crate::connect_error::ConnectError;
 use crate::options::RedisOptions;
 use crate::sentinels::{Address, Sentinels};
 
-const PAUSE_MIN: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Channels in one command.
+const CHANNELS_MAX: usize = 512;
+
+pub(crate) const PAUSE_MIN: Duration = Duration::from_millis(50);
+pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// How to connect.
 #[derive(Clone, Debug)]
@@ -237,14 +240,15 @@ impl Link {
     pub(crate) async fn subscribe(&mut self, channels: &[String]) -> RedisResult<()> {
         match &mut self.connection {
             Connection::One(connection) => connection.subscribe(channels).await,
-            Connection::Cluster(connection) => {
-                // Channels of one command must be in one slot. One after the other would take as many round trips.
-                let each = channels.iter().map(|channel| {
-                    let mut connection = connection.clone();
-                    async move { connection.ssubscribe(channel).await }
-                });
-                try_join_all(each).await.map(drop)
-            }
+            Connection::Cluster(connection) => connection.ssubscribe(channels).await,
+        }
+    }
+
+    /// So many channels may be in one subscription: in a cluster they must be in one slot.
+    pub(crate) fn channels_max(&self) -> usize {
+        match &self.connection {
+            Connection::One(_) => CHANNELS_MAX,
+            Connection::Cluster(_) => 1,
         }
     }
 
@@ -255,9 +259,16 @@ impl Link {
         }
     }
 
-    /// Whether every primary answers: the client of a cluster asks each one, over the connection that brings its news.
+    /// Whether every server answers to which there is a connection: in a cluster a replica brings the news of a primary that is away.
     async fn ping(&mut self) -> RedisResult<()> {
-        redis::cmd("PING").query_async(self).await
+        let ping = redis::cmd("PING");
+        match &mut self.connection {
+            Connection::One(connection) => ping.query_async(connection).await,
+            Connection::Cluster(connection) => {
+                let everybody = (MultipleNodeRoutingInfo::AllNodes, Some(ResponsePolicy::AllSucceeded));
+                connection.route_command(ping, RoutingInfo::MultiNode(everybody)).await.map(drop)
+            }
+        }
     }
 
     /// Whether the server is a primary.

@@ -45,9 +45,10 @@ impl MessageLog for RedisStore {
             number(retain_for.map_or(0, millis)),
             number(millis(options.keep_keys_for)),
         ];
+        let call = APPEND.key(&name).arg(args);
         let answer = match replicated {
-            Some(replicated) => replicated.append(name, args).await?,
-            None => APPEND.key(name).arg(args).invoke_async(&mut self.link()).await.map_err(of_write)?,
+            Some(replicated) => replicated.append(name, call).await?,
+            None => call.invoke_async(&mut self.link()).await.map_err(of_write)?,
         };
         let (outcome, epoch, offset, print, at): (String, u64, u64, u64, u64) =
             redis::from_redis_value(answer).map_err(|_| corrupt("an answer is no receipt"))?;

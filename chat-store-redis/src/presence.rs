@@ -11,11 +11,11 @@ use chat_core::{
     StoreResult, UserId,
 };
 use futures_util::future::try_join;
-use redis::{FromRedisValue, ScriptInvocation, Value, cmd};
+use redis::{FromRedisValue, Value, cmd};
 use tokio::sync::Mutex;
 
 use crate::error::{corrupt, of_read, of_write};
-use crate::script::{ENTER, EVICT, LAPSED, LEAVE, RENEW, ROSTER};
+use crate::script::{Call, ENTER, EVICT, LAPSED, LEAVE, RENEW, ROSTER, Script};
 use crate::store::{RedisStore, in_order};
 
 /// Seats that one step of an eviction gives up: nobody else is served meanwhile.
@@ -95,9 +95,8 @@ impl Presence for RedisStore {
         let turn = self.turns().of(seat);
         let is_among_others = 1 < turn.seats(seat);
         let mut guard = if is_among_others { None } else { Some(turn.turn.lock().await) };
-        let mut call = LEAVE.prepare_invoke();
-        self.add_keys(&mut call, &seat.room, seat.node);
-        call.arg(seat.user.as_str()).arg(seat.connection.as_str());
+        let call =
+            self.call(&LEAVE, &seat.room, seat.node).arg(seat.user.as_str()).arg(seat.connection.as_str());
         let (version, edge, left): (u64, String, u64) =
             call.invoke_async(&mut self.link()).await.map_err(of_write)?;
         turn.note(seat, left);
@@ -135,9 +134,7 @@ impl Presence for RedisStore {
     }
 
     async fn roster(&self, room: &RoomId, after: Option<&UserId>, limit: u32) -> StoreResult<Roster> {
-        let mut call = ROSTER.prepare_invoke();
-        self.add_keys(&mut call, room, NodeId(0));
-        call.arg(after.map_or("", UserId::as_str)).arg(limit);
+        let call = self.call(&ROSTER, room, NodeId(0)).arg(after.map_or("", UserId::as_str)).arg(limit);
         let answer: Vec<Value> = call.invoke_async(&mut self.link()).await.map_err(of_read)?;
         let (head, members) = answer.split_at_checked(2).ok_or_else(|| corrupt("an answer is short"))?;
         let member = |of: &[Value]| {
@@ -212,10 +209,12 @@ enum FirstSeat {
 
 impl RedisStore {
     async fn take(&self, seat: &Seat, name: &DisplayName, first: FirstSeat) -> StoreResult<Option<Changed>> {
-        let mut call = ENTER.prepare_invoke();
-        self.add_keys(&mut call, &seat.room, seat.node);
-        call.arg(seat.user.as_str()).arg(seat.connection.as_str()).arg(name.as_str());
-        call.arg(match first {
+        let call = self
+            .call(&ENTER, &seat.room, seat.node)
+            .arg(seat.user.as_str())
+            .arg(seat.connection.as_str())
+            .arg(name.as_str());
+        let call = call.arg(match first {
             FirstSeat::Allowed => "",
             FirstSeat::Refused => "among others",
         });
@@ -225,17 +224,15 @@ impl RedisStore {
         Ok((0 < seats).then(|| Changed { version, edge: edge_of(&edge) }))
     }
 
-    fn add_keys(&self, call: &mut ScriptInvocation<'_>, room: &RoomId, node: NodeId) {
+    fn call(&self, script: &'static Script, room: &RoomId, node: NodeId) -> Call {
         let [here, users, seats] = self.keys().seats(room, node);
-        call.key(here).key(users).key(seats);
+        script.key(here).key(users).key(seats)
     }
 
     async fn evict_from(&self, room: &RoomId, node: NodeId) -> StoreResult<Vec<Departure>> {
         let mut departures = Vec::new();
         loop {
-            let mut call = EVICT.prepare_invoke();
-            self.add_keys(&mut call, room, node);
-            call.arg(EVICT_SEATS);
+            let call = self.call(&EVICT, room, node).arg(EVICT_SEATS);
             let answer: Vec<Value> = call.invoke_async(&mut self.link()).await.map_err(of_write)?;
             let (left, gone) = answer.split_first().ok_or_else(|| corrupt("an answer is short"))?;
             for of in gone.chunks(3) {

@@ -13,14 +13,14 @@ use futures_util::future::try_join_all;
 use futures_util::stream::FuturesUnordered;
 use redis::aio::ConnectionLike;
 use redis::cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr};
-use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisResult, ServerErrorKind, Value, cmd};
+use redis::{Cmd, FromRedisValue, Pipeline, RedisResult, Value, cmd};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{STORE, of_write};
 use crate::line::Line;
 use crate::link::{Connection, Connector, Link};
 use crate::options::RedisOptions;
-use crate::script::APPEND;
+use crate::script::{Call, is_unknown};
 
 /// Appends that wait for their turn; further ones wait to be taken.
 const QUEUE_MAX: usize = 1_024;
@@ -38,7 +38,7 @@ pub(crate) struct Replicated {
 
 struct Job {
     key: String,
-    args: Vec<Vec<u8>>,
+    call: Call,
     answer: oneshot::Sender<StoreResult<Value>>,
 }
 
@@ -64,13 +64,13 @@ impl Replicated {
     }
 
     /// What `append.lua` answers, once enough replicas have it.
-    pub(crate) async fn append(&self, key: String, args: Vec<Vec<u8>>) -> StoreResult<Value> {
+    pub(crate) async fn append(&self, key: String, call: Call) -> StoreResult<Value> {
         let (answer, answered) = oneshot::channel();
         let gone = || StoreError::unavailable(STORE, "the store is closed");
         let mut hash = DefaultHasher::new();
         key.hash(&mut hash);
         let queue = &self.queues[hash.finish() as usize % self.queues.len()];
-        queue.send(Job { key, args, answer }).await.map_err(|_| gone())?;
+        queue.send(Job { key, call, answer }).await.map_err(|_| gone())?;
         answered.await.unwrap_or_else(|_| Err(StoreError::indeterminate(STORE, "the store was closed")))
     }
 }
@@ -127,13 +127,10 @@ impl Writer {
 
     async fn write(&self, jobs: Vec<Job>) {
         let link = self.line.link();
-        let outcome = match self.send(&link, &jobs).await {
+        let outcome = match self.send(&link, &jobs, Call::by_hash).await {
+            // The server is another one, or was restarted. The first call tells it the script for those behind.
             Ok(values) if values.iter().any(is_unknown_script) => {
-                // The server was restarted: nothing of it has happened.
-                match APPEND.load_async(&mut link.clone()).await {
-                    Ok(_) => self.send(&link, &jobs).await,
-                    Err(error) => Err(error),
-                }
+                self.send(&link, &jobs, Call::by_text).await
             }
             outcome => outcome,
         };
@@ -160,10 +157,12 @@ impl Writer {
     }
 
     /// The answer to each, and last how many replicas have all of it.
-    async fn send(&self, link: &Link, jobs: &[Job]) -> RedisResult<Vec<Value>> {
+    async fn send(&self, link: &Link, jobs: &[Job], first: fn(&Call) -> Cmd) -> RedisResult<Vec<Value>> {
         let mut pipeline = Pipeline::with_capacity(jobs.len() + 1);
+        let mut form = first;
         for job in jobs {
-            pipeline.add_command(evaluation(job));
+            pipeline.add_command(form(&job.call));
+            form = Call::by_hash;
         }
         let mut wait = cmd("WAIT");
         wait.arg(self.replicas).arg(self.timeout_ms);
@@ -181,13 +180,6 @@ impl Writer {
     }
 }
 
-fn evaluation(job: &Job) -> Cmd {
-    let mut evaluation = cmd("EVALSHA");
-    evaluation.arg(APPEND.get_hash()).arg(1).arg(&job.key).arg(&job.args);
-    evaluation
-}
-
 fn is_unknown_script(value: &Value) -> bool {
-    let error = value.clone().extract_error().err();
-    error.is_some_and(|error| error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
+    value.clone().extract_error().is_err_and(|error| is_unknown(&error))
 }

@@ -2,25 +2,31 @@
 //!
 //! Redis forgets what is published while nobody listens. So whenever the connection was lost, or a slot has moved, every room is subscribed
 //! to anew, and only then the listener is told that it may have missed something.
+//!
+//! One shard of a cluster that is away makes nobody deaf to the others: the old connection is heard until each room was tried on the new one, and
+//! rooms that could not be subscribed to are tried again by themselves. News that both bring is heard twice.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_core::{Interest, Listener, LocalNews, RoomId, StoreError, StoreResult};
 use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use redis::{PushInfo, PushKind, RedisResult, Value};
 use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::error::{STORE, of_read};
 use crate::keys::Keys;
-use crate::link::{Connector, Link, until_done};
+use crate::link::{Connector, Link, PAUSE_MAX, PAUSE_MIN, until_done};
 use crate::packed;
 use crate::store::RedisStore;
 
-/// Channels in one command.
-const CHANNELS_MAX: usize = 512;
+/// For so long nothing more was subscribed to: what waits now has to wait for a server.
+const SETTLED: Duration = Duration::from_millis(200);
 
 pub(crate) async fn listen(store: &RedisStore) -> StoreResult<Listener> {
     let ear = Arc::new(Ear {
@@ -30,10 +36,10 @@ pub(crate) async fn listen(store: &RedisStore) -> StoreResult<Listener> {
         link: watch::channel(None).0,
     });
     let link = ear.connect(store.connector()).await.map_err(of_read)?;
-    ear.link.send_replace(Some(link));
+    ear.link.send_replace(Some(link.clone()));
     let Listener { interest: local, heard } = ear.news.listen();
     let stop = CancellationToken::new();
-    let keeper = keep(ear.clone(), store.connector().clone());
+    let keeper = keep(ear.clone(), store.connector().clone(), link);
     tokio::spawn(stop.clone().run_until_cancelled_owned(keeper));
     let guard = Arc::new(stop.drop_guard());
     let interest = Arc::new(RemoteInterest { ear, local, _guard: guard.clone() });
@@ -50,7 +56,7 @@ struct Ear {
     /// Where what is heard waits for the listener, within bounds.
     news: LocalNews,
     watched: Mutex<BTreeSet<String>>,
-    /// The connection; none while there is none.
+    /// The newest connection; none before the first.
     link: watch::Sender<Option<Link>>,
 }
 
@@ -93,27 +99,92 @@ impl Ear {
 }
 
 /// Makes the connection anew whenever it is lost, for as long as somebody listens.
-async fn keep(ear: Arc<Ear>, connector: Connector) {
+async fn keep(ear: Arc<Ear>, connector: Connector, mut link: Link) {
+    let mut missing = Vec::new();
     loop {
-        let link = ear.link.borrow().clone();
-        if let Some(mut link) = link {
-            connector.until_broken(&mut link).await;
+        let mut checked = link.clone();
+        tokio::select! {
+            () = connector.until_broken(&mut checked) => {}
+            () = subscribe_later(&ear, &link, missing) => {}
         }
-        until_done("news cannot be heard from Redis", || begin_anew(&ear, &connector)).await;
-        ear.news.interrupt();
+        // Here the old one ends.
+        (link, missing) = begin_anew(&ear, &connector).await;
     }
 }
 
-async fn begin_anew(ear: &Arc<Ear>, connector: &Connector) -> RedisResult<()> {
-    ear.link.send_replace(None);
-    let mut link = ear.connect(connector).await?;
-    // Before the rooms are looked at: one that is watched from now on is subscribed to here or there.
-    ear.link.send_replace(Some(link.clone()));
-    let watched: Vec<String> = ear.watched().iter().cloned().collect();
-    for channels in watched.chunks(CHANNELS_MAX) {
-        link.subscribe(channels).await?;
+/// Another connection, once everything was tried on it, and what could not be subscribed to.
+async fn begin_anew(ear: &Arc<Ear>, connector: &Connector) -> (Link, Vec<String>) {
+    loop {
+        let link = until_done("news cannot be heard from Redis", || ear.connect(connector)).await;
+        // Before the rooms are looked at: one that is watched from now on is subscribed to here or there.
+        ear.link.send_replace(Some(link.clone()));
+        let watched = ear.watched().iter().cloned().collect();
+        let mut checked = link.clone();
+        tokio::select! {
+            () = connector.until_broken(&mut checked) => {}
+            missing = subscribe(ear, &link, watched) => {
+                // Also if there is no room: what is published besides may be missed, too.
+                ear.news.interrupt();
+                return (link, missing);
+            }
+        }
     }
-    Ok(())
+}
+
+/// Subscribes to all that is missing, however long it takes. Does not end.
+async fn subscribe_later(ear: &Ear, link: &Link, mut missing: Vec<String>) {
+    let mut pause = PAUSE_MIN;
+    loop {
+        missing.retain(|channel| ear.watched().contains(channel));
+        // One first: the client connects to a server anew for each that asks for it, and keeps the last of these connections.
+        let Some(first) = missing.first().cloned() else { return std::future::pending().await };
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+        match link.clone().subscribe(&[first]).await {
+            Ok(()) => missing = subscribe(ear, link, missing).await,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    rooms = missing.len(),
+                    "news of some rooms cannot be heard from Redis; trying again"
+                );
+                // The next one may be of another shard.
+                missing.rotate_left(1);
+            }
+        }
+    }
+}
+
+/// Tries each channel once, and tells of those that are subscribed to without waiting for the others. Answers what has to be tried again: also
+/// what took long, since meanwhile the client may have dropped the connection in favour of another one.
+async fn subscribe(ear: &Ear, link: &Link, channels: Vec<String>) -> Vec<String> {
+    let mut attempts: FuturesUnordered<_> = channels
+        .chunks(link.channels_max())
+        .map(|channels| {
+            let mut link = link.clone();
+            async move { (channels, link.subscribe(channels).await) }
+        })
+        .collect();
+    let (mut again, mut is_untold, mut is_late) = (Vec::new(), false, false);
+    loop {
+        match timeout(SETTLED, attempts.next()).await {
+            Ok(Some((channels, outcome))) => {
+                is_untold |= outcome.is_ok();
+                if is_late || outcome.is_err() {
+                    again.extend_from_slice(channels);
+                }
+            }
+            pause => {
+                is_late = true;
+                if std::mem::take(&mut is_untold) {
+                    ear.news.interrupt();
+                }
+                if pause.is_ok() {
+                    return again;
+                }
+            }
+        }
+    }
 }
 
 struct RemoteInterest {

@@ -686,6 +686,77 @@ async fn a_shard_that_stands_still_holds_up_no_room_of_another_one() {
     stuck.abort();
 }
 
+#[tokio::test]
+async fn while_a_shard_stands_still_news_of_the_others_is_heard_and_its_own_afterwards() {
+    for cluster in [Cluster::start(3).await, Cluster::start(3).await.with_replicas().await] {
+        let mut options = RedisOptions::cluster(cluster.urls().split_off(1));
+        options.heartbeat_interval = Duration::from_secs(3_600);
+        let store = options.clone().connect().await.unwrap();
+        options.response_timeout = Duration::from_millis(500);
+        options.connection_timeout = Duration::from_millis(500);
+        options.heartbeat_interval = Duration::from_millis(200);
+        let mut listener = options.connect().await.unwrap().listen().await.unwrap();
+        let (away, here) = rooms_away_and_here(&cluster, 12).await;
+        for room in away.iter().chain(&here) {
+            // The servers know the script from then on.
+            append(&store, room, "0").await;
+            listener.interest.watch(room).await.unwrap();
+        }
+        cluster.primaries[0].signal("STOP");
+        let stopped = tokio::time::Instant::now();
+        let mut number = 0;
+        // Long enough for the connection to be given up, and for several attempts to make another one.
+        while stopped.elapsed() < Duration::from_secs(8) {
+            number += 1;
+            for room in &here {
+                let entry = append(&store, room, &number.to_string()).await;
+                timeout(SOON / 8, hears_or_is_told(&mut listener.heard, &entry)).await.expect("it is heard");
+            }
+        }
+        cluster.primaries[0].signal("CONT");
+        // Whatever waited before is over when this one is heard, or can be found.
+        for room in &away {
+            let entry = append(&store, room, "last").await;
+            timeout(SOON, hears_or_is_told(&mut listener.heard, &entry)).await.expect("it is heard");
+        }
+    }
+}
+
+/// Whoever is told to look finds the entry.
+async fn hears_or_is_told(heard: &mut (impl futures_util::Stream<Item = Heard> + Unpin), entry: &Entry) {
+    loop {
+        match heard.next().await.expect("it does not end") {
+            Heard::Interrupted => return,
+            Heard::News(News::Appended { entry: other, .. }) if *other == *entry => return,
+            Heard::News(_) => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_told_a_script_that_it_does_not_know_though_another_shard_stands_still() {
+    let cluster = Cluster::start(3).await.with_replicas().await;
+    let (_, here) = rooms_away_and_here(&cluster, 12).await;
+    for replicas_min in [0, 1] {
+        let mut options = RedisOptions::cluster(cluster.urls());
+        options.replicas_min = replicas_min;
+        options.heartbeat_interval = Duration::from_secs(3_600);
+        // Nobody waits for the shard that stands still.
+        options.response_timeout = SOON * 2;
+        let store = options.connect().await.unwrap();
+        append(&store, &here[0], &format!("before {replicas_min}")).await;
+        for primary in &cluster.primaries[1..] {
+            let mut forget = redis::cmd("SCRIPT");
+            forget.arg("FLUSH").query_async::<()>(&mut primary.connection().await).await.unwrap();
+        }
+        cluster.primaries[0].signal("STOP");
+        let key = format!("after {replicas_min}");
+        let appends = here.iter().map(|room| append(&store, room, &key));
+        timeout(SOON, join_all(appends)).await.expect("they are stored");
+        cluster.primaries[0].signal("CONT");
+    }
+}
+
 /// Of so many rooms those whose shard is the first, and the others.
 async fn rooms_away_and_here(cluster: &Cluster, count: u32) -> (Vec<RoomId>, Vec<RoomId>) {
     // Nobody is chosen in the place of a primary that stands still.
