@@ -173,6 +173,10 @@ impl Server {
         self.name.starts_with("bare-") || self.name == "bun"
     }
 
+    pub(crate) fn is_one_of(&self, names: &[&str]) -> bool {
+        names.contains(&self.name)
+    }
+
     /// Whether nobody can connect to it, since it does its work by itself.
     pub(crate) fn measures_itself(&self) -> bool {
         self.name == BARE_SQLITE
