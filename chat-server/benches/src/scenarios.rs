@@ -6,6 +6,7 @@ mod fanout;
 mod history;
 mod idle;
 mod latency;
+mod mix;
 mod resume;
 mod stalled;
 mod start;
@@ -53,5 +54,6 @@ pub(crate) fn all(size: Size, history_messages: u64) -> Vec<Box<dyn Scenario>> {
     all.extend(fanout::growth(size));
     all.extend(beside::scenarios(size));
     all.extend(history::scenarios(history_messages));
+    all.extend(mix::scenarios(size));
     all
 }
