@@ -8,15 +8,19 @@ mod dialect;
 mod frame;
 mod generator;
 mod marker;
+mod mixing;
 mod order;
 mod posting;
+mod script;
 
 use std::io::{self, BufRead as _, Write as _};
 use std::ops::Range;
 
 use anyhow::{Result, bail};
 
-pub(crate) use command::{Amiss, Answer, Command, Connect, Connected, Pace, Posted, Resumed, Stream};
+pub(crate) use command::{
+    Amiss, Answer, Command, Connect, Connected, Mix, Mixed, Pace, Posted, Resumed, Stream,
+};
 pub(crate) use dialect::Dialect;
 
 use crate::clock;
@@ -72,6 +76,7 @@ impl Generator {
                 }
                 Answer::Done
             }
+            Command::Mix(mix) => Answer::Mixed(self.mix(&mix)?),
             Command::Check => Answer::Checked(self.check()),
         })
     }
@@ -91,6 +96,7 @@ impl Generator {
                 readers: 0,
                 clients: clients.collect(),
                 posted: 0,
+                held_up: Vec::new(),
                 order: Default::default(),
                 stream: None,
             });

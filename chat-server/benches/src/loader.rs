@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command as Program, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::load::{Amiss, Answer, Command, Connect, Connected, Posted, Resumed, Stream};
+use crate::load::{Amiss, Answer, Command, Connect, Connected, Mix, Mixed, Posted, Resumed, Stream};
 use crate::process;
 
 /// Ends with the value.
@@ -64,6 +64,13 @@ impl Load {
         match self.ask(&Command::Resume)? {
             Answer::Resumed(resumed) => Ok(resumed),
             other => bail!("not an answer to resume: {other:?}"),
+        }
+    }
+
+    pub(crate) fn mix(&mut self, mix: Mix) -> Result<Mixed> {
+        match self.ask(&Command::Mix(mix))? {
+            Answer::Mixed(mixed) => Ok(mixed),
+            other => bail!("not an answer to mix: {other:?}"),
         }
     }
 

@@ -180,7 +180,11 @@ fn write_report(results: &Results, out: &Path) -> Result<()> {
 }
 
 fn chosen_scenarios(options: &Options, size: Size) -> Result<Vec<Box<dyn Scenario>>> {
-    let mut scenarios = scenarios::all(size);
+    let history_messages = options.history_messages.unwrap_or(match size {
+        Size::Quick => 20_000,
+        Size::Full => 1_000_000,
+    });
+    let mut scenarios = scenarios::all(size, history_messages);
     if let Some(wrong) =
         options.only.iter().find(|group| !scenarios.iter().any(|scenario| scenario.group() == **group))
     {

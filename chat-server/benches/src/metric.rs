@@ -34,6 +34,15 @@ pub(crate) const DELIVERY_P50: Metric = less("post to delivery, p50", "ms");
 pub(crate) const DELIVERY_P99: Metric = less("post to delivery, p99", "ms");
 pub(crate) const DELIVERY_P999: Metric = less("post to delivery, p99.9", "ms");
 pub(crate) const DELIVERY_MAX: Metric = less("post to delivery, longest", "ms");
+pub(crate) const BESIDE_P99: Metric = less("post to delivery beside it, p99", "ms");
+pub(crate) const BESIDE_P50: Metric = less("post to delivery beside it, p50", "ms");
+pub(crate) const BESIDE_MAX: Metric = less("post to delivery beside it, longest", "ms");
+pub(crate) const ALONE_P99: Metric = less("post to delivery alone, p99", "ms");
+pub(crate) const ALONE_P50: Metric = less("post to delivery alone, p50", "ms");
+pub(crate) const LOUD_POSTS: Metric = more("posts beside which", "/s");
+pub(crate) const HISTORY_POSTS: Metric = more("posts with a long history", "/s");
+pub(crate) const EMPTY_POSTS: Metric = more("posts with none", "/s");
+pub(crate) const HISTORY_SHARE: Metric = more("with a long history against none", "");
 pub(crate) const ANSWER_P50: Metric = less("post to answer, p50", "ms");
 pub(crate) const ANSWER_P99: Metric = less("post to answer, p99", "ms");
 pub(crate) const CONNECTION_BYTES: Metric = less("resident memory per connection", "bytes");
@@ -45,6 +54,7 @@ pub(crate) const RESUMED: Metric = more("messages resumed", "/s");
 pub(crate) const SERVER_PER_RESUMED: Metric = less("server CPU per message resumed", "µs");
 pub(crate) const LOAD_PER_RESUMED: Metric = less("generator's CPU per message resumed", "µs");
 pub(crate) const START: Metric = less("start to listening", "ms");
+pub(crate) const RESIDENT_AFTER: Metric = less("resident memory in the end", "MB");
 pub(crate) const RESIDENT: Metric = less("resident memory with nobody there", "MB");
 pub(crate) const PROGRAM: Metric = less("program, stripped", "MB");
 
@@ -63,6 +73,15 @@ pub(crate) const ALL: &[Metric] = &[
     DELIVERY_P99,
     DELIVERY_P999,
     DELIVERY_MAX,
+    BESIDE_P99,
+    BESIDE_P50,
+    BESIDE_MAX,
+    ALONE_P99,
+    ALONE_P50,
+    LOUD_POSTS,
+    HISTORY_POSTS,
+    EMPTY_POSTS,
+    HISTORY_SHARE,
     ANSWER_P50,
     ANSWER_P99,
     CONNECTION_BYTES,
@@ -74,6 +93,7 @@ pub(crate) const ALL: &[Metric] = &[
     SERVER_PER_RESUMED,
     LOAD_PER_RESUMED,
     START,
+    RESIDENT_AFTER,
     RESIDENT,
     PROGRAM,
 ];

@@ -21,6 +21,9 @@ pub(crate) struct Options {
     /// How often everything is measured. [default: 3, with --quick 1]
     #[arg(long)]
     pub(crate) rounds: Option<usize>,
+    /// How many messages there are to be in rooms with a long history. [default: 1000000, with --quick 20000]
+    #[arg(long)]
+    pub(crate) history_messages: Option<u64>,
     /// Says what would be measured, and stops.
     #[arg(long)]
     pub(crate) list: bool,

@@ -1,9 +1,12 @@
 //! What is done to the servers. Each scenario is a module that says what it does and what it reports; a new one is added to [`all`].
 
+mod beside;
 mod durable;
 mod fanout;
+mod history;
 mod idle;
 mod latency;
+mod mix;
 mod resume;
 mod stalled;
 mod start;
@@ -15,6 +18,9 @@ use crate::server::Server;
 
 /// Of each message, if nothing else is said: about a line of chat.
 const TEXT_BYTES: usize = 100;
+
+/// One of each kind, where the others of the kind would say nothing new.
+const MAIN: &[&str] = &["ours-memory", "bare-singly", "bare-coalesced", "socketioxide", "node"];
 
 pub(crate) trait Scenario {
     /// By which `--only` chooses it, with others of the kind.
@@ -36,7 +42,7 @@ pub(crate) trait Scenario {
 }
 
 /// In the order in which they are done.
-pub(crate) fn all(size: Size) -> Vec<Box<dyn Scenario>> {
+pub(crate) fn all(size: Size, history_messages: u64) -> Vec<Box<dyn Scenario>> {
     let mut all: Vec<Box<dyn Scenario>> = Vec::new();
     all.extend(fanout::scenarios(size));
     all.extend(durable::scenarios(size));
@@ -45,5 +51,9 @@ pub(crate) fn all(size: Size) -> Vec<Box<dyn Scenario>> {
     all.extend(idle::scenarios(size));
     all.extend(stalled::scenarios(size));
     all.extend(start::scenarios(size));
+    all.extend(fanout::growth(size));
+    all.extend(beside::scenarios(size));
+    all.extend(history::scenarios(history_messages));
+    all.extend(mix::scenarios(size));
     all
 }

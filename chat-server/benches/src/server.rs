@@ -168,9 +168,8 @@ const fn node(
 }
 
 impl Server {
-    /// A limit, which is no chat: it has no heartbeat, no users, nothing that could be refused.
-    pub(crate) fn is_limit(&self) -> bool {
-        self.name.starts_with("bare-") || self.name == "bun"
+    pub(crate) fn is_one_of(&self, names: &[&str]) -> bool {
+        names.contains(&self.name)
     }
 
     /// Whether nobody can connect to it, since it does its work by itself.

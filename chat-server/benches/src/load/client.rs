@@ -14,6 +14,8 @@ pub(super) struct Client {
     pub(super) address: SocketAddr,
     pub(super) socket: Option<TcpStream>,
     pub(super) state: State,
+    /// When it last came to its room.
+    pub(super) joined_at: u64,
     pub(super) reader: Reader,
     /// What could not be written yet.
     out: Vec<u8>,
@@ -48,6 +50,7 @@ impl Client {
             address,
             socket: None,
             state: State::Away,
+            joined_at: 0,
             reader: Reader::default(),
             out: Vec::new(),
             rest: Vec::new(),

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dialect::Dialect;
 pub(crate) use super::order::Amiss;
+pub(crate) use super::script::Mix;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Command {
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Stall {
         clients: Range<usize>,
     },
+    /// Lets all clients do what people do, and waits until everybody has everything: [`Answer::Mixed`].
+    Mix(Mix),
     /// What was amiss so far: [`Answer::Checked`].
     Check,
 }
@@ -76,6 +79,7 @@ pub(crate) enum Answer {
     Connected(Connected),
     Posted(Posted),
     Resumed(Resumed),
+    Mixed(Mixed),
     Checked(Amiss),
     Done,
     Failed(String),
@@ -139,4 +143,13 @@ pub(crate) struct Resumed {
     pub(crate) expected: u64,
     /// From the first CONNECT to the last message.
     pub(crate) seconds: f64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Mixed {
+    pub(crate) posted: Posted,
+    /// Connections that were cut and came back.
+    pub(crate) cuts: u64,
+    /// Posts that had no answer yet when the connection was cut, and were posted again.
+    pub(crate) again: u64,
 }

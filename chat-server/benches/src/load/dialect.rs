@@ -83,6 +83,14 @@ impl Dialect {
         text(out);
         out.extend_from_slice(after.as_bytes());
     }
+
+    pub(super) fn typing(self, out: &mut Vec<u8>, room: &str) {
+        let written = match self {
+            Self::Tutorial => write!(out, r#"42["typing",true]"#),
+            Self::Full { .. } => write!(out, r#"42["typing",{{"room":"{room}","typing":true}}]"#),
+        };
+        written.expect("a vector takes everything");
+    }
 }
 
 /// Reads what a server has sent, of either dialect.

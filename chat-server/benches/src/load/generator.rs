@@ -70,6 +70,8 @@ pub(super) struct Room {
     pub(super) clients: Vec<usize>,
     /// How many were posted.
     pub(super) posted: u32,
+    /// Posts that were sent later than they were due, or again: how late these are says nothing of the server.
+    pub(super) held_up: Vec<u32>,
     pub(super) order: order::Room,
     /// Which stream of the present command posts here.
     pub(super) stream: Option<usize>,
@@ -195,26 +197,45 @@ impl Generator {
 
     /// Posts to the client's room; what was due at `due`.
     pub(super) fn post(&mut self, index: usize, due: u64, text_bytes: usize) -> Result<()> {
-        let client = &mut self.clients[index];
+        let ack = self.note(index, due)?;
+        self.send_post(index, ack, text_bytes);
+        Ok(())
+    }
+
+    /// Counts a post of the client, which is still to be sent; its ack id.
+    pub(super) fn note(&mut self, index: usize, due: u64) -> Result<u32> {
         let world = &mut self.world;
-        let room = &mut world.rooms[client.room as usize];
+        let room = &mut world.rooms[self.clients[index].room as usize];
         let ack = u32::try_from(world.posts.len())?;
-        let post = Post { room: client.room, number: room.posted, due, answered: false };
-        let marker = super::marker::Marker { room: post.room, number: post.number, due };
+        world.posts.push(Post { room: self.clients[index].room, number: room.posted, due, answered: false });
         room.posted += 1;
         if let Some(stream) = room.stream {
             world.streams[stream].posts += 1;
         }
-        let first = client.send(|out| {
-            world
-                .dialect
-                .post(out, &room.name, (std::process::id(), ack), |out| marker.write(out, text_bytes));
+        Ok(ack)
+    }
+
+    /// Sends a post: the same text under the same id each time.
+    pub(super) fn send_post(&mut self, index: usize, ack: u32, text_bytes: usize) {
+        let world = &mut self.world;
+        let post = &world.posts[ack as usize];
+        let room = &world.rooms[post.room as usize].name;
+        let marker = super::marker::Marker { room: post.room, number: post.number, due: post.due };
+        let first = self.clients[index].send(|out| {
+            world.dialect.post(out, room, (std::process::id(), ack), |out| marker.write(out, text_bytes));
         });
-        world.posts.push(post);
         if first {
             world.to_flush.push(index);
         }
-        Ok(())
+    }
+
+    /// Says to the client's room that it types.
+    pub(super) fn type_notice(&mut self, index: usize) {
+        let client = &mut self.clients[index];
+        let room = &self.world.rooms[client.room as usize].name;
+        if client.send(|out| self.world.dialect.typing(out, room)) {
+            self.world.to_flush.push(index);
+        }
     }
 
     fn flush(&mut self) {
@@ -284,7 +305,10 @@ impl World {
                 if let Some(stream) = room.stream {
                     let stream = &mut self.streams[stream];
                     stream.deliveries += 1;
-                    stream.delivery.saturating_record(now.saturating_sub(marker.due) / 1_000);
+                    // What was missed is as late as the client was away.
+                    if client.joined_at <= marker.due && !room.held_up.contains(&marker.number) {
+                        stream.delivery.saturating_record(now.saturating_sub(marker.due) / 1_000);
+                    }
                 }
                 if self.remember
                     && let Some(token) = dialect::token(packet)
@@ -319,6 +343,7 @@ impl World {
                     client.pid = dialect::pid(packet).map(str::to_owned);
                 }
                 client.state = State::Joined;
+                client.joined_at = now;
                 self.rooms[client.room as usize].readers += 1;
                 self.arrived += 1;
             }
@@ -335,8 +360,8 @@ impl World {
     fn join(&mut self, client: &mut Client, index: usize) {
         let (room, dialect) = (&self.rooms[client.room as usize].name, self.dialect);
         client.state = State::Joining;
-        let (pid, token, offset) =
-            (client.pid.clone(), std::mem::take(&mut client.token), client.reader.last());
+        // The token stays what it is until another one comes, as with the official clients.
+        let (pid, token, offset) = (client.pid.clone(), client.token.clone(), client.reader.last());
         let before = Before {
             offset,
             pid: pid.as_deref(),

@@ -78,17 +78,18 @@ impl Generator {
             seconds: clock::seconds(self.world.delivered_at.max(begun) - begun),
             reads: self.world.reads - reads_before,
             answered_seconds: clock::seconds(self.world.answered_at.max(begun) - begun),
-            streams: streams
-                .into_iter()
-                .map(|stream| StreamPosted {
-                    posts: stream.posts,
-                    answered: stream.answered,
-                    deliveries: stream.deliveries,
-                    delivery: latency(&stream.delivery),
-                    answer: latency(&stream.answer),
-                })
-                .collect(),
+            streams: streams.iter().map(posted).collect(),
         })
+    }
+}
+
+pub(super) fn posted(stream: &Measured) -> StreamPosted {
+    StreamPosted {
+        posts: stream.posts,
+        answered: stream.answered,
+        deliveries: stream.deliveries,
+        delivery: latency(&stream.delivery),
+        answer: latency(&stream.answer),
     }
 }
 

@@ -52,7 +52,7 @@ impl Scenario for Durable {
             false => Stream { rooms: 0..self.clients, posters: 1, pace: Pace::UnderWay(1), seconds },
         };
         pair.load.post(vec![stream(bench.sized(0.5, 1.0))], TEXT_BYTES)?;
-        let seconds = bench.sized(2.0, 5.0);
+        let seconds = bench.sized(2.0, 4.0);
         let (posted, cost) = pair.cost(|load| load.post(vec![stream(seconds)], TEXT_BYTES))?;
         let answered = posted.answered() as f64;
         let mut outcome = Outcome { amiss: pair.load.check()?, ..Outcome::default() };
@@ -76,7 +76,7 @@ impl Durable {
             rows_per_second: f64,
             cpu_us_per_row: f64,
         }
-        let (batches, seconds) = (self.clients.to_string(), bench.sized("2", "5"));
+        let (batches, seconds) = (self.clients.to_string(), bench.sized("2", "4"));
         let said = bench.place.output_alone(server, &["--batches", &batches, "--seconds", seconds])?;
         let said: Said = serde_json::from_slice(&said)?;
         let mut outcome = Outcome::default();

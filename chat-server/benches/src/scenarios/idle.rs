@@ -15,6 +15,19 @@ const MOST: usize = 100_000;
 /// Open files that a load process needs for other things.
 const OTHER_FILES: usize = 50;
 
+const SERVERS: &[&str] = &[
+    "ours-memory",
+    "ours-memory-bare",
+    "ours-sqlite",
+    "bare-singly",
+    "bun",
+    "socketioxide",
+    "node",
+    "node-recovery",
+];
+/// Who is asked for as many as it takes.
+const TO_THE_LIMIT: &[&str] = &["ours-memory", "socketioxide", "node"];
+
 struct Idle {
     /// None: as many as the server takes.
     connections: Option<usize>,
@@ -45,7 +58,10 @@ impl Scenario for Idle {
     }
 
     fn fits(&self, server: &Server) -> bool {
-        self.connections.is_some() || !server.is_limit()
+        match self.connections {
+            Some(_) => server.is_one_of(SERVERS),
+            None => server.is_one_of(TO_THE_LIMIT),
+        }
     }
 
     fn run(&self, bench: &Bench, server: &Server) -> Result<Outcome> {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Scenario, TEXT_BYTES};
+use super::{MAIN, Scenario, TEXT_BYTES};
 use crate::bench::{Bench, Outcome, Size};
 use crate::load::{Pace, Stream};
 use crate::metric;
@@ -32,8 +32,8 @@ impl Scenario for Latency {
         )
     }
 
-    fn fits(&self, _server: &Server) -> bool {
-        true
+    fn fits(&self, server: &Server) -> bool {
+        server.is_one_of(MAIN) || server.is_one_of(&["ours-sqlite", "socketioxide-sqlite"])
     }
 
     fn run(&self, bench: &Bench, server: &Server) -> Result<Outcome> {
@@ -43,9 +43,9 @@ impl Scenario for Latency {
         pair.connect(pair.connection(1, rooms, MEMBERS))?;
         let stream = |pace, seconds| vec![Stream { rooms: 0..rooms, posters: 2, pace, seconds }];
         pair.load.post(stream(Pace::UnderWay(1), bench.sized(0.5, 1.0)), TEXT_BYTES)?;
-        let most = pair.load.post(stream(Pace::UnderWay(1), bench.sized(1.0, 3.0)), TEXT_BYTES)?;
+        let most = pair.load.post(stream(Pace::UnderWay(1), bench.sized(1.0, 2.0)), TEXT_BYTES)?;
         let rate = most.answered() as f64 / most.seconds / 2.0;
-        let posted = pair.load.post(stream(Pace::PerSecond(rate), bench.sized(2.0, 6.0)), TEXT_BYTES)?;
+        let posted = pair.load.post(stream(Pace::PerSecond(rate), bench.sized(2.0, 5.0)), TEXT_BYTES)?;
         let mut outcome = Outcome { amiss: pair.load.check()?, ..Outcome::default() };
         let latency = posted.streams[0].delivery;
         outcome.value(metric::DELIVERY_P99, latency.p99 / 1e3);

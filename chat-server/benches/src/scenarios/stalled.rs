@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::Scenario;
+use super::{MAIN, Scenario};
 use crate::bench::{Bench, Outcome, Pair, Size};
 use crate::load::{Pace, Stream};
 use crate::metric;
@@ -34,8 +34,8 @@ impl Scenario for Stalled {
         )
     }
 
-    fn fits(&self, _server: &Server) -> bool {
-        true
+    fn fits(&self, server: &Server) -> bool {
+        server.is_one_of(MAIN)
     }
 
     fn run(&self, bench: &Bench, server: &Server) -> Result<Outcome> {

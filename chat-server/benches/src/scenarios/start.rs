@@ -29,7 +29,14 @@ impl Scenario for Start {
     }
 
     fn fits(&self, server: &Server) -> bool {
-        !server.is_limit()
+        server.is_one_of(&[
+            "ours-memory",
+            "ours-sqlite",
+            "socketioxide",
+            "socketioxide-sqlite",
+            "node",
+            "tutorial",
+        ])
     }
 
     fn run(&self, bench: &Bench, server: &Server) -> Result<Outcome> {
