@@ -28,7 +28,7 @@ function connect() {
       if (packet === '2') socket.send('3');
       else if (packet.startsWith('0')) socket.send(HELLO);
       else if (packet.startsWith('40')) done(socket);
-      else if (packet.startsWith('42')) delivered += 1;
+      else if (packet.startsWith('42["message"')) delivered += 1;
       else if (packet.startsWith('43')) socket.answered();
     });
   });
