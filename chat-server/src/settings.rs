@@ -61,7 +61,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         KEPT,
         "store",
         "URL",
-        "Kept in sqlite:PATH, redis[+cluster]://HOST:PORT, redis+sentinel://HOST:PORT/NAME or memory: [default: sqlite:chat.db]",
+        "Kept in sqlite:PATH, redis[+cluster|+sentinel]://HOST:PORT or memory: [default: sqlite:chat.db]",
     ),
     one(KEPT, "keep-messages", "N", "Newest messages kept in each room; 0: all [default: 0, in Redis 10000]"),
     one(KEPT, "keep-days", "DAYS", "Days for which messages are kept; 0: for ever [default: 0]"),
